@@ -51,6 +51,7 @@ class Server:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="parley-test-"))
+        self.directory = self.folder
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -61,46 +62,58 @@ class Server:
         """Returns when the server answers, raises while it does not."""
         raise NotImplementedError
 
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
     def start(self) -> None:
         """Starts it, also again after `stop` or `kill`: same port, same data."""
+        self.launch()
+        while not self.is_ready():
+            time.sleep(0.02)
+
+    def launch(self) -> None:
+        """Starts it without waiting until it answers."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=self.folder,
+                cwd=self.directory,
+                env=self.environment(),
                 start_new_session=True,
             )
-        try:
-            self.wait_until_ready()
-        except BaseException:
-            self.kill()
-            raise
+        self.deadline = time.monotonic() + START_SECONDS
 
-    def wait_until_ready(self) -> None:
+    def is_ready(self) -> bool:
+        """Raises when it never will be."""
         assert self.process is not None
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                self.try_once()
-                return
-            except Exception as error:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{self.command()[-1]} did not start:\n{self.log()}") from error
-                time.sleep(0.02)
+        try:
+            self.try_once()
+            return True
+        except Exception as error:
+            if self.process.poll() is not None or time.monotonic() > self.deadline:
+                self.kill()
+                raise RuntimeError(f"{type(self).__name__} did not start:\n{self.log()}") from error
+            return False
 
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")[-4000:]
 
     def signal(self, number: signal.Signals) -> None:
+        """To the program and all its children."""
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
+    def terminate(self) -> None:
+        """Asks it to end, as a service manager does."""
+        assert self.process is not None
+        self.process.send_signal(self.stop_signal)
+
     def stop(self) -> None:
         if self.process is not None:
-            self.process.send_signal(self.stop_signal)
+            self.terminate()
             try:
                 self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -266,6 +279,8 @@ def what_is_missing() -> str:
 def safe_environment(folder: Path) -> dict[str, str]:
     """Settings of nobody's: the database is a file in `folder` and no key leads anywhere."""
     return {
+        "CHAT_CONFIG_FILE": f"{folder}/config.yaml",
+        "CHAT_ENV_FILE": f"{folder}/.env",
         "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
         "REDIS_URL": "",
         "SECRET_KEY": "a-secret-for-tests-and-for-nothing-else-whatsoever-0123456789",
@@ -273,14 +288,13 @@ def safe_environment(folder: Path) -> dict[str, str]:
         "OPENAI_API_KEY": "",
         "OPENAI_BASE_URL": "",
         "ALLOWED_HOSTS": "localhost,127.0.0.1,testserver",
-        "PORT": "3000",
         "NO_PROXY": "127.0.0.1,localhost",
     }
 
 
 def forget_the_developer() -> None:
     for name in list(os.environ):
-        ours = name.startswith(("CHAT_", "OPENAI_")) or name.removesuffix("_FILE") in safe_environment(Path())
+        ours = name == "PORT" or name.startswith(("CHAT_", "OPENAI_")) or name.removesuffix("_FILE") in safe_environment(Path())
         if ours or name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
             del os.environ[name]
 
@@ -294,6 +308,7 @@ def services() -> Iterator[None]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parley-test-")))
         forget_the_developer()
         os.environ.update(safe_environment(folder))
+        (folder / "config.yaml").touch()
         if TEST_ON == "postgresql" and not what_is_missing():
             server = RedisServer()
             stack.callback(server.remove)

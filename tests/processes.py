@@ -1,0 +1,67 @@
+"""The product as a program of its own, on the database of the running test, so that it can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Literal
+
+from django.db import connection
+
+from tests.services import Server, dying_with_us
+
+ROOT = Path(__file__).resolve().parent.parent
+EXIT_SECONDS = 20.0
+
+
+def database_url() -> str:
+    """The address of the database in which the running test writes."""
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{database['NAME']}"
+    return f"postgresql://{database['USER']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+
+
+class ServerProcess(Server):
+    def __init__(self, kind: Literal["uvicorn", "daphne"] = "uvicorn", env: dict[str, str] | None = None) -> None:
+        super().__init__()
+        self.kind = kind
+        self.env = {"DATABASE_URL": database_url(), **(env or {})}
+        self.directory = ROOT
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONUNBUFFERED": "1", **self.env}
+
+    def command(self) -> list[str]:
+        application = "chatproject.asgi:application"
+        address = {
+            "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"],
+            "daphne": ["daphne", "-b", "127.0.0.1", "-p", str(self.port), "-v", "0"],
+        }[self.kind]
+        return [*dying_with_us(self.stop_signal), sys.executable, "-m", *address, application]
+
+    def try_once(self) -> None:
+        with urllib.request.urlopen(f"{self.url}/health/", timeout=5):
+            pass
+
+    async def astart(self) -> None:
+        """Starts without stopping the loop, in which the upstream lives."""
+        self.launch()
+        while not await asyncio.to_thread(self.is_ready):
+            await asyncio.sleep(0.05)
+
+    async def until_gone(self) -> int:
+        """Until the process has ended by itself; its exit code."""
+        assert self.process is not None
+        try:
+            return await asyncio.to_thread(self.process.wait, EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"did not end in {EXIT_SECONDS} s:\n{self.log()}") from None
