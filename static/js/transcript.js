@@ -1,0 +1,256 @@
+// What a tab knows of one conversation, and what an event makes of it. Pure: no DOM, no clock, no socket.
+//
+//     const [next, toDo] = apply(transcript, event)
+//
+// `toDo` holds commands for the server (`sync`) and one order for the page: `{type: "verify", reply, sha256}`.
+// States are never changed in place, so a component may compare them with `===`.
+
+import { appendDelta, codePoints, growingFrom, takeSnapshot } from "./growing.js";
+import { confirmWish, isOwnWish, settleWish } from "./wishes.js";
+
+const ENDED = new Set(["done", "stopped", "interrupted", "failed"]);
+
+export const hasEnded = (message) => ENDED.has(message.status);
+
+export function emptyTranscript() {
+  return {
+    version: 0,
+    conversation: null,
+    you: null,
+    members: [],
+    messages: new Map(), // id → message as on the wire
+    families: new Map(), // parent id or "" → ids of its children, oldest first
+    growing: new Map(), // id of a reply → its text so far and how far that goes, see growing.js
+    wishes: [], // commands with a client_id that the server has not yet confirmed, see wishes.js
+    top: null, // the oldest message of the loaded window
+    older: false, // the server has more above `top`
+    asked: "", // the last sync asked for, so that a burst of late events asks once
+    misfits: 0, // events since then that did not fit either
+  };
+}
+
+export function apply(state, event) {
+  const handle = Object.hasOwn(events, event.type) ? events[event.type] : null;
+  if (!handle) return [state, []];
+  const versioned = event.version !== undefined && event.type !== "conversation_snapshot";
+  if (versioned && event.version <= state.version) return [state, []];
+  if (versioned && event.version > state.version + 1) return sync(state, { version: state.version });
+  return handle(versioned ? { ...state, version: event.version } : state, event);
+}
+
+/** The shown branch, oldest first: whole messages with the text that has arrived so far. */
+export function shownMessages(state) {
+  return shownPath(state).map((id) => messageOf(state, id));
+}
+
+/** Whether the server has more of the shown branch above what is loaded. */
+export function hasOlder(state) {
+  const first = state.messages.get(shownPath(state)[0]);
+  return state.older && !!first?.parent;
+}
+
+export function messageOf(state, id) {
+  const message = state.messages.get(id);
+  const siblings = state.families.get(message.parent ?? "") ?? [id];
+  const growing = state.growing.get(id);
+  if (!growing) return message.siblings === siblings ? message : { ...message, siblings };
+  const { text, reasoning, status, waiting } = growing;
+  return { ...message, siblings, text, reasoning, status: hasEnded(message) ? message.status : status, waiting };
+}
+
+/** The running reply of the shown branch, if there is one: what Stop stops. */
+export function runningReply(state) {
+  return shownMessages(state).findLast((message) => message.role === "assistant" && !hasEnded(message)) ?? null;
+}
+
+/** The state as a snapshot of the protocol: what the golden logs compare. */
+export function toSnapshot(state) {
+  const { version, conversation, you, members } = state;
+  const replies = [];
+  for (const [id, { status, text, reasoning, text_end, reasoning_end }] of state.growing) {
+    replies.push({ reply: id, status, text, reasoning, text_end, reasoning_end });
+  }
+  const messages = shownMessages(state).map(({ waiting, ...message }) => message);
+  return { type: "conversation_snapshot", protocol: 1, version, conversation, you, members, messages, replies, more: hasOlder(state) };
+}
+
+function shownPath(state) {
+  const path = [];
+  for (let id = state.conversation?.head; id && state.messages.has(id); id = state.messages.get(id).parent) {
+    path.push(id);
+    if (id === state.top) break;
+  }
+  return path.reverse();
+}
+
+const events = {
+  conversation_snapshot(state, event) {
+    if (event.version < state.version) return [state, []];
+    const same = event.version === state.version;
+    const next = {
+      ...state,
+      version: event.version,
+      conversation: event.conversation,
+      you: event.you ?? state.you,
+      members: event.members ?? state.members,
+      messages: same ? new Map(state.messages) : new Map(),
+      families: same ? new Map(state.families) : new Map(),
+      growing: new Map(),
+      top: event.messages[0]?.id ?? null,
+      older: event.more ?? false,
+      asked: "",
+      misfits: 0,
+    };
+    for (const message of event.messages) {
+      remember(next, message);
+      if (message.role === "assistant" && !hasEnded(message)) next.growing.set(message.id, growingFrom(message));
+    }
+    for (const reply of event.replies ?? []) {
+      next.growing.set(reply.reply, takeSnapshot(state.growing.get(reply.reply) ?? growingFrom({}), reply));
+    }
+    next.wishes = event.messages.reduce(settleWish, state.wishes);
+    return [next, []];
+  },
+
+  message_created(state, event) {
+    const { message } = event;
+    const next = { ...state, messages: new Map(state.messages), families: new Map(state.families) };
+    const family = state.families.get(message.parent ?? "") ?? [];
+    remember(next, { ...message, siblings: message.siblings ?? [...family.filter((id) => id !== message.id), message.id] });
+    if (message.role === "assistant" && !hasEnded(message)) {
+      next.growing = new Map(state.growing).set(message.id, growingFrom(message));
+    }
+    next.wishes = settleWish(state.wishes, message);
+    if (!state.top && !message.parent) next.top = message.id;
+    return event.head ? showHead(next, event.head) : [next, []];
+  },
+
+  message_changed(state, event) {
+    if (!state.messages.has(event.message.id)) return [state, []];
+    const next = { ...state, messages: new Map(state.messages), families: new Map(state.families) };
+    remember(next, { ...state.messages.get(event.message.id), ...event.message });
+    return [next, []];
+  },
+
+  conversation_changed(state, { type, version, head, members, ...changed }) {
+    const next = { ...state, conversation: { ...state.conversation, ...changed }, members: members ?? state.members };
+    return head ? showHead(next, head) : [next, []];
+  },
+
+  reply_delta(state, event) {
+    const growing = state.growing.get(event.reply);
+    if (!growing) {
+      const known = state.messages.get(event.reply);
+      return known && hasEnded(known) ? [state, []] : sync(state, { version: state.version });
+    }
+    const grown = appendDelta(growing, event);
+    if (grown === growing) return [state, []];
+    if (!grown) return sync(state, positionsOf(event.reply, growing));
+    return keepGrowth(state, event.reply, grown);
+  },
+
+  reply_snapshot(state, event) {
+    const message = state.messages.get(event.reply);
+    const growing = state.growing.get(event.reply);
+    if (!growing && message && hasEnded(message)) return [state, []];
+    return keepGrowth(state, event.reply, takeSnapshot(growing ?? growingFrom({}), event));
+  },
+
+  reply_waiting(state, { reply, reason, until }) {
+    const growing = state.growing.get(reply);
+    if (!growing) return [state, []];
+    return [withGrowing(state, reply, { ...growing, waiting: { reason, until } }), []];
+  },
+
+  reply_ended(state, { type, reply, length, sha256, version, ...ending }) {
+    const message = state.messages.get(reply);
+    const growing = state.growing.get(reply) ?? (message && growingFrom(message));
+    if (!growing) return [state, []];
+    const next = { ...state, messages: new Map(state.messages) };
+    if (message) next.messages.set(reply, { ...message, ...ending });
+    const ended = { ...growing, status: ending.status, waiting: null, length, sha256 };
+    const [kept, toDo] = keepGrowth(next, reply, ended);
+    // What was asked for earlier may have been answered before the end was there: ask in any case.
+    return ended.text_end < length ? sync({ ...kept, asked: "" }, positionsOf(reply, ended)) : [kept, toDo];
+  },
+
+  // From here on: what the page itself tells. None of it is on the wire.
+
+  /** The text of an ended reply has another hash than the server's: fetch it anew, and show the old one until then. */
+  reply_doubted(state, { reply, length }) {
+    const message = state.messages.get(reply);
+    const growing = { ...growingFrom({ ...message, text: "" }), reasoning_end: codePoints(message.reasoning), length };
+    return sync(withGrowing(state, reply, growing), positionsOf(reply, growing));
+  },
+
+  older_messages(state, { messages, more }) {
+    const oldest = state.messages.get(shownPath(state)[0]);
+    if (messages.length === 0) return [{ ...state, older: false }, []];
+    if (messages.at(-1).id !== oldest?.parent) return [state, []];
+    const next = { ...state, messages: new Map(state.messages), families: new Map(state.families), top: messages[0].id, older: more };
+    for (const message of messages) remember(next, message);
+    return [next, []];
+  },
+
+  wish_made: (state, { wish }) => [{ ...state, wishes: [...state.wishes.filter((other) => other.client_id !== wish.client_id), wish] }, []],
+  wish_dropped: (state, { client_id }) => [{ ...state, wishes: state.wishes.filter((wish) => wish.client_id !== client_id) }, []],
+
+  command_done(state, { client_id }) {
+    return [isOwnWish(state.wishes, client_id) ? { ...state, wishes: confirmWish(state.wishes, client_id) } : state, []];
+  },
+
+  command_refused(state, { client_id, code, detail }) {
+    const refuse = (wish) => (wish.client_id === client_id ? { ...wish, refused: { code, detail } } : wish);
+    return [isOwnWish(state.wishes, client_id) ? { ...state, wishes: state.wishes.map(refuse) } : state, []];
+  },
+
+  /** A new socket has no memory of what the old one was asked, nor does it send again what had ended before. */
+  socket_opened(state) {
+    const next = { ...state, asked: "", misfits: 0 };
+    const replies = {};
+    for (const [reply, growing] of state.growing) {
+      if (growing.length !== undefined) Object.assign(replies, positionsOf(reply, growing).replies);
+    }
+    return Object.keys(replies).length > 0 ? sync(next, { version: state.version, replies }) : [next, []];
+  },
+};
+
+function remember(state, message) {
+  state.messages.set(message.id, message);
+  if (!message.siblings) return;
+  state.families.set(message.parent ?? "", message.siblings);
+}
+
+function showHead(state, head) {
+  const next = { ...state, conversation: { ...state.conversation, head } };
+  const first = shownPath(next)[0];
+  const whole = first !== undefined && (first === state.top || !state.messages.get(first).parent);
+  return whole ? [next, []] : sync(state, {}); // the old branch stays on the page until the snapshot comes
+}
+
+function withGrowing(state, reply, growing) {
+  return { ...state, growing: new Map(state.growing).set(reply, growing) };
+}
+
+/** Keeps what has grown, and moves it into the message once an ended reply is there in full. */
+function keepGrowth(state, reply, growing) {
+  const { length, sha256 } = growing;
+  const grown = withGrowing(state, reply, growing);
+  if (length === undefined || growing.text_end < length) return [grown, []];
+  grown.growing.delete(reply);
+  if (!state.messages.has(reply)) return [grown, []];
+  const { text, reasoning } = growing;
+  const message = { ...state.messages.get(reply), text, reasoning };
+  const next = { ...grown, messages: new Map(state.messages).set(reply, message) };
+  if (growing.text_end > length) return events.reply_doubted(next, { reply, length });
+  return [next, sha256 ? [{ type: "verify", reply, sha256, length }] : []];
+}
+
+const positionsOf = (reply, { text_end, reasoning_end }) => ({ replies: { [reply]: { text: text_end, reasoning: reasoning_end } } });
+
+/** Asks once for each place; should the answer not come, again after fifty events that do not fit. */
+function sync(state, from) {
+  const asked = JSON.stringify(from);
+  const misfits = state.asked === asked ? state.misfits + 1 : 0;
+  return [{ ...state, asked, misfits }, misfits % 50 === 0 ? [{ type: "sync", ...from }] : []];
+}
