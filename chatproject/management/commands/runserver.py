@@ -2,17 +2,15 @@
 
 import os
 import socket
+from argparse import ArgumentParser
 from typing import Any
 
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.management.commands.runserver import Command as DaphneCommand
 from daphne.management.commands.runserver import get_default_application
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import DatabaseError
-
-from chatproject import accounts, npm
-from chatproject.management.commands.setup import administrator_sentence
 
 # Our own flow control closes a tab that does not read (4408, ackSeconds); the server's ping must not be faster with a plain 1006.
 PING_MARGIN_SECONDS = 30
@@ -23,30 +21,18 @@ class Command(DaphneCommand):
 
     help = "Start Parley on the address of config.yaml (or: manage.py runserver 8000)."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """`make run` does the set-up by the same command, because starting Django twice would double the wait."""
+        super().add_arguments(parser)
+        parser.add_argument("--set-up", action="store_true", help="bring the database up to date first")
+
+    def handle(self, *args: Any, set_up: bool, **options: Any) -> None:
         """Prepare once, in the parent of the autoreloader, then hand over to daphne and Django."""
         options["addrport"] = options["addrport"] or configured_address()
         if os.environ.get("RUN_MAIN") != "true":
-            self.prepare(options["addrport"])
+            refuse_taken_port(options["addrport"])
+            call_command("setup", no_migrate=not set_up, stdout=self.stdout)
         super().handle(*args, **options)
-
-    def prepare(self, address: str) -> None:
-        """See to the packages and the first administrator, and that nobody else has the port."""
-        refuse_taken_port(address)
-        try:
-            npm.ensure_packages(self.stdout.write)
-        except npm.NPMError as error:
-            raise CommandError(f"The page needs npm packages that are not there.\n{error}") from None
-        self.introduce_administrator()
-
-    def introduce_administrator(self) -> None:
-        """Nobody can sign in to a new installation: make the first administrator, as `manage.py setup` does."""
-        try:
-            made = accounts.make_first_administrator()
-        except DatabaseError as error:
-            raise CommandError(f"The database is not ready: {str(error).strip()}\nRun: python manage.py migrate") from None
-        if made is not None:
-            self.stdout.write(administrator_sentence(*made))
 
     def inner_run(self, *args: Any, **options: Any) -> None:
         """Run daphne and say in one line where."""

@@ -18,15 +18,17 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []  # it repairs what they would complain about
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """For an image that brings its own static files, or an installation with users from elsewhere."""
+        """Each step can be left out: an image has its static files, another installation its users from elsewhere."""
         parser.add_argument("--no-npm", action="store_true", help="leave the npm packages alone")
+        parser.add_argument("--no-migrate", action="store_true", help="leave the tables alone")
         parser.add_argument("--no-admin", action="store_true", help="make no administrator")
 
-    def handle(self, *args: Any, no_npm: bool, no_admin: bool, **options: Any) -> None:
-        """Do the steps; a failing one ends the command with a sentence."""
+    def handle(self, *args: Any, no_npm: bool, no_migrate: bool, no_admin: bool, **options: Any) -> None:
+        """Do the steps; one that fails ends the command with a sentence."""
         if not no_npm:
             self.install_packages()
-        self.migrate()
+        if not no_migrate:
+            self.migrate()
         if not no_admin:
             self.introduce_administrator()
 
@@ -53,7 +55,10 @@ class Command(BaseCommand):
 
     def introduce_administrator(self) -> None:
         """Make the first administrator and tell the password, this once and only to this terminal."""
-        made = accounts.make_first_administrator()
+        try:
+            made = accounts.make_first_administrator()
+        except DatabaseError as error:
+            raise CommandError(f"{_database_sentence(error)}\nIf it is new: python manage.py migrate") from None
         if made is not None:
             self.stdout.write(administrator_sentence(*made))
 
