@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
@@ -267,6 +268,14 @@ class Given:
     place: str
 
 
+@dataclass
+class Source:
+    """What one place says, by field, and what is wrong with it."""
+
+    given: dict[str, Given] = dataclass_field(default_factory=dict)
+    problems: list[str] = dataclass_field(default_factory=list)
+
+
 class ConfigError(Exception):
     """The settings are wrong; the text tells all of it to a person."""
 
@@ -280,12 +289,14 @@ def load(directory: Path = BASE_DIR, environ: Mapping[str, str] | None = None) -
     environ = os.environ if environ is None else environ
     env_file = Path(environ.get(ENV_FILE_VARIABLE) or directory / ".env")
     try:
-        in_env_file = envfile.read(env_file)
         # As everywhere, a variable of the environment hides the one in .env, also when it is empty.
-        in_env_file = {name: value for name, value in in_env_file.items() if name not in environ}
-        given = _read_file(directory, environ) | _read_variables(in_env_file, str(env_file)) | _read_variables(environ)
-        config = _checked(given)
-        return _with_keys(config, env_file)
+        in_env_file = {name: value for name, value in envfile.read(env_file).items() if name not in environ}
+        sources = [
+            _read_file(directory, environ),
+            _read_variables(in_env_file, f" in {env_file}"),
+            _read_variables(environ),
+        ]
+        return _with_keys(_checked(sources), env_file)
     except envfile.EnvFileError as error:
         raise ConfigError([str(error)]) from None
 
@@ -307,7 +318,7 @@ def _with_keys(config: Config, env_file: Path) -> Config:
     return config.model_copy(update={name.lower(): value for name, value in made.items()})
 
 
-def _read_file(directory: Path, environ: Mapping[str, str]) -> dict[str, Given]:
+def _read_file(directory: Path, environ: Mapping[str, str]) -> Source:
     """Give what config.yaml says. It may be missing, unless it was asked for by name."""
     named = environ.get(CONFIG_FILE_VARIABLE)
     path = Path(named) if named else directory / "config.yaml"
@@ -316,41 +327,35 @@ def _read_file(directory: Path, environ: Mapping[str, str]) -> dict[str, Given]:
     except FileNotFoundError:
         if named:
             raise ConfigError([f"{CONFIG_FILE_VARIABLE} names {path}, which does not exist."]) from None
-        return {}
+        return Source()
     except OSError as error:
         raise ConfigError([f"{path} cannot be read: {error.strerror}."]) from None
-    except yamlfile.YAMLFileError as problem:
-        raise ConfigError([_paragraph(_place(path, problem.line), problem.sentence)]) from None
-    return _by_field(path, entries)
+    except yamlfile.YAMLFileError as error:
+        raise ConfigError([_paragraph(_place(path, error.line), error.sentence)]) from None
+    return _source_of(path, entries)
 
 
-def _by_field(path: Path, entries: list[yamlfile.Entry]) -> dict[str, Given]:
-    problems: list[str] = []
+def _source_of(path: Path, entries: list[yamlfile.Entry]) -> Source:
+    source = Source()
     first: dict[str, yamlfile.Entry] = {}
     for entry in entries:
         field = FIELD_OF_KEY.get(entry.key)
         if field is None:
-            problems.append(_paragraph(_place(path, entry.line), *_unknown_key(entry.key)))
+            source.problems.append(_paragraph(_place(path, entry.line), *_unknown_key(entry.key)))
         elif field in first:
-            problems.append(_paragraph(_place(path, entry.line), _doubled(first[field], entry)))
+            source.problems.append(_paragraph(_place(path, entry.line), _doubled(first[field], entry)))
         else:
             first[field] = entry
-    if problems:
-        raise ConfigError(problems)
-    return {
-        field: Given(e.value, f"{_place(path, e.line)}, key {e.key}")
-        for field, e in first.items()
-        if e.value is not None
-    }
+            if entry.value is not None:
+                source.given[field] = Given(entry.value, f"{_place(path, entry.line)}, key {entry.key}")
+    return source
 
 
 def _unknown_key(key: str) -> list[str]:
-    shown = key if len(key) <= 60 and key.isprintable() else f"{key[:60]!r}…"
     near = _nearest(key, FIELD_OF_KEY)
-    return [
-        f"The key {shown} is unknown.",
-        f"Did you mean {near}?" if near else f"Known keys: {', '.join(FIELD_OF_KEY)}.",
-    ]
+    # What is longer than any name may be a secret that slipped to the left of the colon.
+    shown = f"The key {key} is unknown." if len(key) <= 30 and key.isprintable() else "This key is unknown."
+    return [shown, f"Did you mean {near}?" if near else f"Known keys: {', '.join(FIELD_OF_KEY)}."]
 
 
 def _doubled(first: yamlfile.Entry, second: yamlfile.Entry) -> str:
@@ -366,27 +371,28 @@ def _nearest(word: str, known: Iterable[str]) -> str | None:
     return plain[near[0]] if near else None
 
 
-def _read_variables(environ: Mapping[str, str], source: str = "") -> dict[str, Given]:
+def _read_variables(environ: Mapping[str, str], where: str = "") -> Source:
     """Give what the variables say. An empty one counts as not set, as `KEY=` in a compose file means it."""
-    _refuse_misspelt(environ, source)
-    given: dict[str, Given] = {}
+    source = Source(problems=_misspelt(environ, where))
     for field in Config.model_fields:
-        for name in variables_of(field):
-            found = _read_variable(name, field, environ, source)
-            if found is not None and field not in given:
-                given[field] = found
-    return given
+        for name in reversed(variables_of(field)):
+            try:
+                found = _read_variable(name, field, environ, where)
+            except ConfigError as error:
+                source.problems += error.problems
+            else:
+                source.given |= {field: found} if found else {}
+    return source
 
 
-def _read_variable(name: str, field: str, environ: Mapping[str, str], source: str) -> Given | None:
-    place = f"Variable {name}" + (f" in {source}" if source else "")
+def _read_variable(name: str, field: str, environ: Mapping[str, str], where: str) -> Given | None:
     value, path = environ.get(name), environ.get(f"{name}_FILE") if field in SECRET_FIELDS else None
     if value and path:
-        raise ConfigError([_paragraph(place, f"{name} and {name}_FILE are both set. Delete one of them.")])
+        raise ConfigError([_paragraph(f"Variable {name}{where}", f"{name}_FILE is set as well. Delete one of them.")])
     if path:
-        place = place.replace(name, f"{name}_FILE")
-        value = _read_secret_file(path, place)
-    return Given(value, place) if value else None
+        place = f"Variable {name}_FILE{where}"
+        return Given(_read_secret_file(path, place), place)
+    return Given(value, f"Variable {name}{where}") if value else None
 
 
 def _read_secret_file(path: str, place: str) -> str:
@@ -398,18 +404,15 @@ def _read_secret_file(path: str, place: str) -> str:
         raise ConfigError([_paragraph(place, f"The file {path} cannot be read: {error.strerror}.")]) from None
 
 
-def _refuse_misspelt(environ: Mapping[str, str], source: str) -> None:
+def _misspelt(environ: Mapping[str, str], where: str) -> list[str]:
     """A variable that begins with CHAT_ and is nearly one of ours is a mistake; others belong to somebody else."""
     known = {name for field in Config.model_fields for name in variables_of(field)}
     known |= {f"{name}_FILE" for field in SECRET_FIELDS for name in variables_of(field)}
-    problems = []
-    for name in environ:
-        near = _close_variable(name, known)
-        if near is not None:
-            place = f"Variable {name}" + (f" in {source}" if source else "")
-            problems.append(_paragraph(place, f"This variable is unknown. Did you mean {near}?"))
-    if problems:
-        raise ConfigError(problems)
+    return [
+        _paragraph(f"Variable {name}{where}", f"This variable is unknown. Did you mean {near}?")
+        for name in environ
+        if (near := _close_variable(name, known)) is not None
+    ]
 
 
 def _close_variable(name: str, known: set[str]) -> str | None:
@@ -422,15 +425,19 @@ def _close_variable(name: str, known: set[str]) -> str | None:
 # ----------------------------------------------------------------------------------------------------------------- judging them
 
 
-def _checked(given: Mapping[str, Given]) -> Config:
-    problems = [_nested_problem(field, entry) for field, entry in given.items() if isinstance(entry.value, Nested)]
+def _checked(sources: Iterable[Source]) -> Config:
+    """Lay the sources over each other, the last one on top, and judge what is seen then."""
+    given: dict[str, Given] = {}
+    problems: list[str] = []
+    for source in sources:
+        given |= source.given
+        problems += source.problems
+    problems += [_nested_problem(field, entry) for field, entry in given.items() if isinstance(entry.value, Nested)]
     values = {field: entry.value for field, entry in given.items() if not isinstance(entry.value, Nested)}
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        problems += [_value_problem(str(detail["loc"][0]), given, detail) for detail in details]
-        raise ConfigError(problems) from None
+        raise ConfigError(problems + [_value_problem(detail, given) for detail in error.errors()]) from None
     if problems:
         raise ConfigError(problems)
     return config
@@ -441,8 +448,9 @@ def _nested_problem(field: str, entry: Given) -> str:
     return _paragraph(entry.place, f"found: {entry.value.kind}", f"right: {what_is_right(field)}")
 
 
-def _value_problem(loc: str, given: Mapping[str, Given], detail: ErrorDetails) -> str:
-    field = FIELD_OF_KEY.get(loc, loc)
+def _value_problem(detail: ErrorDetails, given: Mapping[str, Given]) -> str:
+    key = str(detail["loc"][0])
+    field = FIELD_OF_KEY.get(key, key)
     right = detail["ctx"]["right"] if detail["type"] == "wrong" else what_is_right(field)
     return _paragraph(given[field].place, f"found: {_shown(field, given[field].value)}", f"right: {right}")
 
@@ -450,6 +458,8 @@ def _value_problem(loc: str, given: Mapping[str, Given], detail: ErrorDetails) -
 def _shown(field: str, value: Value | Nested) -> str:
     if field in SECRET_FIELDS:
         return "a value that is not shown, because it is secret"
+    if field == "base_url" and "@" in str(value):
+        return "an address with a name or password in it, which is not shown"
     text = value if isinstance(value, str) else ", ".join(value) if isinstance(value, list) else value.kind
     return repr(text) if len(text) <= 100 else f"{text[:100]!r}… ({len(text)} characters)"
 
