@@ -487,8 +487,9 @@ def _bounds(info: FieldInfo) -> str:
         for name in ("gt", "ge", "le")
         if (value := getattr(part, name, None)) is not None
     }
-    least = f"from {bounds['ge']:g}" if "ge" in bounds else f"over {bounds['gt']:g}"
-    return f"{least} to {bounds['le']:.0f}" if "ge" in bounds else f"{least} and up to {bounds['le']:.0f}"
+    if "ge" in bounds:
+        return f"from {bounds['ge']:g} to {bounds['le']:.0f}"
+    return f"over {bounds['gt']:g} and up to {bounds['le']:.0f}"
 
 
 def _place(path: Path, line: int | None) -> str:

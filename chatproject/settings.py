@@ -13,7 +13,8 @@ CHAT = load_or_exit()
 
 DEBUG = CHAT.debug
 SECRET_KEY = CHAT.secret_key
-ALLOWED_HOSTS = list(CHAT.allowed_hosts)
+# The health check of a container asks its own machine, whatever name the site has.
+ALLOWED_HOSTS = [*CHAT.allowed_hosts, "localhost", "127.0.0.1"]
 
 # ------------------------------------------------------------------------------------------------------------------ applications
 
