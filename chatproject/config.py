@@ -138,6 +138,7 @@ class Config(BaseModel):
     buffer_bytes: int = number(262_144, 1024, 100_000_000)
     ack_seconds: float = seconds(30, 3600)
     lease_seconds: float = seconds(8, 3600)
+    drain_seconds: float = seconds(5, 3600, least=0)
 
     # keys of this installation, made once and kept in .env
     secret_key: str = secret()

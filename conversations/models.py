@@ -1,0 +1,655 @@
+"""What is kept of a conversation, who may see it, and what may be done to it.
+
+Every rule has one home here: `visible_to` decides who can load a conversation, and the
+commands of the protocol are methods that write all their rows in one transaction.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, Self
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser, AnonymousUser
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.expressions import RawSQL
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from . import signals
+from .refusals import Refused
+from .status import RUNNING, Status
+from .text import first_line, storable
+
+Viewer = AbstractUser | AnonymousUser
+
+#: A title made from the first question stays on one line of the sidebar.
+TITLE_FROM_TEXT = 60
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def visible_to(self, user: Viewer) -> Self:
+        """The conversations that `user` is a member of. The only way to load one for
+        a person: what is missing and what is somebody else's look the same."""
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        return self.filter(membership__user_id=user.pk).annotate(
+            my_role=F("membership__role")
+        )
+
+    def newest_first(self) -> Self:
+        return self.order_by("-updated_at", "-pk")
+
+    def with_running(self) -> Self:
+        """Annotate `running`: somebody is being answered here."""
+        replies = Message.objects.running().filter(conversation=models.OuterRef("pk"))
+        return self.annotate(running=models.Exists(replies))
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What a command made, or had made when it came the first time.
+
+    `message` is None where the command only asked for another reply.
+    """
+
+    message: Message | None
+    reply: Message
+
+
+class Conversation(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    title = models.CharField(_("title"), max_length=200, blank=True)
+    model = models.CharField(_("model"), max_length=200, blank=True)
+    system_prompt = models.TextField(_("system prompt"), blank=True)
+    #: The last message of the branch that is shown, the same for all who look.
+    head = models.ForeignKey(
+        "Message", models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    #: The number of the newest lasting change, see `Change`.
+    version = models.PositiveBigIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    updated_at = models.DateTimeField(
+        _("last activity"), default=timezone.now, db_index=True
+    )
+    members = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, through="Membership", related_name="conversations"
+    )
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
+
+    def __str__(self) -> str:
+        return self.title or str(_("New conversation"))
+
+    @classmethod
+    def start(cls, user: AbstractUser, model: str = "") -> Self:
+        """Make an empty conversation owned by `user`."""
+        with transaction.atomic():
+            conversation = cls.objects.create(model=model[:200])
+            Membership.objects.create(
+                conversation=conversation, user=user, role=Role.OWNER
+            )
+        return conversation
+
+    # Commands: each is one transaction, and says no by raising Refused.
+
+    @transaction.atomic
+    def post(
+        self,
+        user: AbstractUser,
+        text: str,
+        client_id: str,
+        *,
+        parent: str | None = None,
+        model: str = "",
+    ) -> Exchange:
+        """Store a question and its queued reply after `parent` (else after the shown
+        branch). The same `client_id` again gives the same two rows."""
+        self._lock(user)
+        if asked := self._known(client_id):
+            return Exchange(asked, asked.children.earliest("pk"))
+        before = self.head if parent is None else self._message(parent)
+        if before is not None and before.is_running:
+            raise Refused(
+                "busy",
+                str(_("A reply is still being written. Stop it, or wait for its end.")),
+            )
+        return self._ask(user, text, client_id, before, model)
+
+    @transaction.atomic
+    def edit(
+        self, user: AbstractUser, message: str, client_id: str, text: str
+    ) -> Exchange:
+        """Store another wording beside a question, as a branch of its own, and a
+        queued reply to it. Nothing is overwritten."""
+        self._lock(user)
+        if asked := self._known(client_id):
+            return Exchange(asked, asked.children.earliest("pk"))
+        old = self._message(message)
+        if old.role != Message.Role.USER:
+            raise Refused("invalid", str(_("Only a question can be edited.")))
+        return self._ask(user, text, client_id, old.parent, "")
+
+    @transaction.atomic
+    def retry(
+        self, user: AbstractUser, reply: str, client_id: str, model: str = ""
+    ) -> Exchange:
+        """Queue another reply to the same question."""
+        self._lock(user)
+        if known := self._known(client_id):
+            return Exchange(None, known)
+        old = self._ended_reply(reply)
+        self._check_pace(user)
+        return Exchange(None, self._queue(old.parent, model or old.model, client_id))
+
+    @transaction.atomic
+    def continue_reply(
+        self, user: AbstractUser, reply: str, client_id: str
+    ) -> Exchange:
+        """Queue a reply that begins with the text of one that was cut off.
+
+        A terminal state is reached once, so the cut-off reply stays as it is and the
+        longer one stands beside it.
+        """
+        self._lock(user)
+        if known := self._known(client_id):
+            return Exchange(None, known)
+        old = self._ended_reply(reply)
+        if not old.can_continue:
+            raise Refused("invalid", str(_("This reply was not cut off.")))
+        self._check_pace(user)
+        longer = self._queue(old.parent, old.model, client_id)
+        Piece.objects.create(reply=longer, part=Piece.Part.TEXT, start=0, text=old.text)
+        return Exchange(None, longer)
+
+    @transaction.atomic
+    def select_branch(self, user: AbstractUser, message: str) -> None:
+        """Show the branch through `message`, down to its newest leaf, to all."""
+        self._lock(user)
+        leaf = self._message(message).newest_leaf()
+        if leaf != self.head:
+            self._change(head=leaf)
+
+    @transaction.atomic
+    def rename(self, user: AbstractUser, title: str) -> None:
+        """Give the conversation a title of one line."""
+        self._lock(user)
+        title = " ".join(storable(title).split())
+        if not title:
+            raise Refused("invalid", str(_("A title needs at least one character.")))
+        if len(title) > settings.CHAT.title_characters:
+            raise Refused(
+                "too_large",
+                str(_("A title has at most %d characters."))
+                % settings.CHAT.title_characters,
+            )
+        if title != self.title:
+            self._change(title=title)
+
+    @transaction.atomic
+    def remove(self, user: AbstractUser) -> None:
+        """Delete the conversation with all that was said in it. Owners only."""
+        self._lock(user)
+        if self.my_role != Role.OWNER:
+            raise Refused("forbidden", str(_("Only its owner can delete this.")))
+        gone = partial(
+            signals.removed.send_robust,
+            sender=type(self),
+            conversation_id=self.pk,
+            user_ids=list(self.members.values_list("pk", flat=True)),
+        )
+        # The head is part of what is deleted; a database that checks at once would mind.
+        Conversation.objects.filter(pk=self.pk).update(head=None)
+        self.delete()
+        transaction.on_commit(gone)
+
+    def reply_to_stop(self, user: AbstractUser, reply: str) -> Message | None:
+        """Return the reply if `user` may stop it and there is something to stop."""
+        now = Conversation.objects.visible_to(user).filter(pk=self.pk).first()
+        if now is None:
+            raise Refused("not_found", str(_("There is no such conversation.")))
+        if now.my_role == Role.READER:
+            raise Refused("forbidden", str(_("You may read here, not write.")))
+        found = self._message(reply)
+        return found if found.is_running else None
+
+    areply_to_stop = database_sync_to_async(reply_to_stop)
+    apost = database_sync_to_async(post)
+    aedit = database_sync_to_async(edit)
+    aretry = database_sync_to_async(retry)
+    acontinue_reply = database_sync_to_async(continue_reply)
+    aselect_branch = database_sync_to_async(select_branch)
+    arename = database_sync_to_async(rename)
+
+    # Reading
+
+    def branch(self, limit: int, before: Message | None = None) -> list[Message]:
+        """Return the last `limit` messages of the shown branch, oldest first; with
+        `before`, the last ones ahead of that message."""
+        leaf = self.head_id if before is None else before.parent_id
+        return list(Message.objects.path_to(leaf, limit).select_related("author"))
+
+    def changes_after(self, version: int, limit: int) -> list[Change] | None:
+        """Return the changes after `version`, oldest first, or None where they are more
+        than `limit` or not all known (any more): a snapshot is the answer then."""
+        if not 0 <= version <= self.version or self.version - version > limit:
+            return None
+        changes = list(
+            self.changes.filter(version__gt=version, version__lte=self.version)
+            .select_related("message", "message__author")
+            .order_by("version")
+        )
+        return changes if len(changes) == self.version - version else None
+
+    # The steps that commands are made of. All expect the lock.
+
+    def _lock(self, user: AbstractUser) -> None:
+        """Make this the only command that changes the conversation until the commit,
+        and load it as it is now, as `user` may see and change it."""
+        # Not select_for_update, which does nothing on SQLite: an UPDATE locks anywhere.
+        Conversation.objects.filter(pk=self.pk).update(version=F("version"))
+        now = Conversation.objects.visible_to(user).filter(pk=self.pk).first()
+        if now is None:
+            raise Refused("not_found", str(_("There is no such conversation.")))
+        if now.my_role == Role.READER:
+            raise Refused("forbidden", str(_("You may read here, not write.")))
+        for name in ("title", "model", "system_prompt", "head", "version", "my_role"):
+            setattr(self, name, getattr(now, name))
+
+    def _known(self, client_id: str) -> Message | None:
+        if not 0 < len(client_id) <= 64 or client_id != storable(client_id):
+            raise Refused(
+                "invalid", str(_("A client_id has between 1 and 64 characters."))
+            )
+        return self.messages.filter(client_id=client_id).first()
+
+    def _message(self, pk: str) -> Message:
+        # Identifiers are opaque to tabs, so anything may come back as one.
+        found = None
+        if pk.isascii() and pk.isdigit() and len(pk) < 19:
+            found = self.messages.filter(pk=int(pk)).first()
+        if found is None:
+            raise Refused("not_found", str(_("There is no such message.")))
+        return found
+
+    def _ended_reply(self, pk: str) -> Message:
+        reply = self._message(pk)
+        if reply.role != Message.Role.ASSISTANT:
+            raise Refused("invalid", str(_("This is not a reply.")))
+        if reply.is_running:
+            raise Refused("busy", str(_("This reply is still being written.")))
+        return reply
+
+    def _ask(
+        self,
+        user: AbstractUser,
+        text: str,
+        client_id: str,
+        parent: Message | None,
+        model: str,
+    ) -> Exchange:
+        if not text.strip():
+            raise Refused("invalid", str(_("An empty message cannot be sent.")))
+        if len(text) > settings.CHAT.message_characters:
+            raise Refused(
+                "too_large",
+                str(_("A message has at most %d characters."))
+                % settings.CHAT.message_characters,
+            )
+        self._check_pace(user)
+        text = storable(text)
+        asked = Message(
+            conversation=self,
+            parent=parent,
+            role=Message.Role.USER,
+            author=user,
+            text=text,
+            status=Status.DONE,
+            client_id=client_id,
+        )
+        asked.save(force_insert=True)
+        self._record(Change.Kind.MESSAGE_CREATED, asked)
+        if model and model != self.model:
+            self._change(model=model[:200])
+        reply = self._queue(asked, model or self.model)
+        if not self.title:
+            self._change(title=first_line(text, TITLE_FROM_TEXT))
+        return Exchange(asked, reply)
+
+    def _queue(
+        self, parent: Message | None, model: str, client_id: str | None = None
+    ) -> Message:
+        reply = Message(
+            conversation=self,
+            parent=parent,
+            role=Message.Role.ASSISTANT,
+            status=Status.QUEUED,
+            model=model[:200],
+            client_id=client_id,
+        )
+        reply.save(force_insert=True)
+        self._record(Change.Kind.MESSAGE_CREATED, reply)
+        transaction.on_commit(
+            partial(
+                signals.reply_queued.send_robust,
+                sender=Message,
+                reply_id=reply.pk,
+                conversation_id=self.pk,
+            )
+        )
+        return reply
+
+    def _check_pace(self, user: AbstractUser) -> None:
+        """Hold one user to the site's interval between questions and to a number of
+        replies that run at once."""
+        # One user may ask in two conversations at once, and their locks are two; this
+        # UPDATE changes nothing and lets the second wait for the first.
+        type(user)._default_manager.filter(pk=user.pk).update(is_active=F("is_active"))
+        mine = Message.objects.filter(parent__author=user)
+        if mine.running().count() >= settings.CHAT.running_per_user:
+            raise Refused(
+                "busy",
+                str(_("%d of your replies are being written. Wait for one to end."))
+                % settings.CHAT.running_per_user,
+            )
+        interval = timedelta(seconds=settings.CHAT.interval_seconds)
+        if not interval:
+            return
+        last = mine.order_by("-pk").values_list("created_at", flat=True).first()
+        left = (last + interval - timezone.now()) if last else timedelta(0)
+        if left > timedelta(0):
+            raise Refused(
+                "too_fast",
+                str(_("Wait a moment between two questions.")),
+                retry_after=round(left.total_seconds(), 1),
+            )
+
+    def _change(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            setattr(self, name, value)
+        Conversation.objects.filter(pk=self.pk).update(**fields)
+        data = {
+            name: str(value.pk) if isinstance(value, Message) else value
+            for name, value in fields.items()
+        }
+        self._record(Change.Kind.CONVERSATION_CHANGED, data=data)
+
+    def _record(
+        self, kind: str, message: Message | None = None, data: Any = None
+    ) -> None:
+        """Give one lasting change its number, in the transaction that makes it."""
+        if kind == Change.Kind.MESSAGE_CREATED and message is not None:
+            self.head = message
+            data = {"head": str(message.pk)}
+        fields = {"head": message} if message is not None else {}
+        self.version = record_change(
+            self.pk, kind, message_id=message and message.pk, data=data, **fields
+        )
+
+    #: Set by `visible_to` and by the lock: what the person who asked may do here.
+    my_role: str = ""
+
+
+def record_change(
+    conversation_id: uuid.UUID,
+    kind: str,
+    *,
+    message_id: int | None = None,
+    data: Any = None,
+    **fields: Any,
+) -> int:
+    """Record one lasting change of a conversation, with further `fields` of its row,
+    and return the version it was given. Must run inside a transaction: the UPDATE holds
+    the row until the commit, which is what keeps the versions without gaps.
+    """
+    rows = Conversation.objects.filter(pk=conversation_id)
+    rows.update(version=F("version") + 1, updated_at=timezone.now(), **fields)
+    version = rows.values_list("version", flat=True).get()
+    Change.objects.create(
+        conversation_id=conversation_id,
+        version=version,
+        kind=kind,
+        message_id=message_id,
+        data=data,
+    )
+    transaction.on_commit(
+        partial(
+            signals.changed.send_robust,
+            sender=Conversation,
+            conversation_id=conversation_id,
+            version=version,
+        )
+    )
+    return version
+
+
+class Role(models.TextChoices):
+    OWNER = "owner", _("owner")
+    WRITER = "writer", _("writer")
+    READER = "reader", _("reader")
+
+
+class Membership(models.Model):
+    conversation = models.ForeignKey(Conversation, models.CASCADE)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+    role = models.CharField(_("role"), max_length=10, choices=Role, default=Role.READER)
+    #: The newest version this person has had on a screen; newer ones are unread.
+    seen_version = models.PositiveBigIntegerField(default=0, editable=False)
+    joined_at = models.DateTimeField(_("joined"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("membership")
+        verbose_name_plural = _("memberships")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "conversation"], name="one_membership_a_person"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.get_role_display()})"
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def running(self) -> Self:
+        return self.filter(status__in=RUNNING)
+
+    def path_to(self, leaf_id: int | None, limit: int) -> Self:
+        """The last `limit` messages on the way from the root to `leaf_id`, oldest
+        first, in one query whose cost does not grow with the conversation."""
+        if leaf_id is None:
+            return self.none()
+        table = Message._meta.db_table
+        path = RawSQL(
+            f"""
+            WITH RECURSIVE path(id, parent_id, steps) AS (
+                SELECT id, parent_id, 1 FROM {table} WHERE id = %s
+                UNION ALL
+                SELECT m.id, m.parent_id, path.steps + 1
+                FROM {table} m JOIN path ON m.id = path.parent_id
+                WHERE path.steps < %s
+            )
+            SELECT id FROM path
+            """,  # noqa: S608 - the table's name is ours
+            (leaf_id, limit),
+        )
+        # A message is made after its parent, so the order of keys is that of the path.
+        return self.filter(pk__in=path).order_by("pk")
+
+
+class Message(models.Model):
+    class Role(models.TextChoices):
+        USER = "user", _("user")
+        ASSISTANT = "assistant", _("assistant")
+        SYSTEM = "system", _("system")
+
+    conversation = models.ForeignKey(
+        Conversation, models.CASCADE, related_name="messages"
+    )
+    parent = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, related_name="children"
+    )
+    role = models.CharField(_("role"), max_length=10, choices=Role)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True
+    )
+    #: Of a reply: empty until it has ended; what it is while it grows, its pieces tell.
+    text = models.TextField(_("text"), blank=True)
+    reasoning = models.TextField(_("reasoning"), blank=True)
+    status = models.CharField(
+        _("status"), max_length=12, choices=[(s.value, s.value) for s in Status]
+    )
+    model = models.CharField(_("model"), max_length=200, blank=True)
+    #: Who answered: the name of a provider, kept as it was then.
+    provider = models.CharField(_("provider"), max_length=200, blank=True)
+    finish_reason = models.CharField(max_length=50, blank=True)
+    #: `{"code", "detail", "retryable"}` of a reply that failed or broke off.
+    error = models.JSONField(null=True, blank=True)
+    #: `{"prompt_tokens", "completion_tokens", "cost", "estimated"}`.
+    usage = models.JSONField(null=True, blank=True)
+    #: Made by the tab that asked, so that asking twice is asking once.
+    client_id = models.CharField(max_length=64, null=True, blank=True, editable=False)
+    #: Of a reply: the oldest message the model was shown, where that was not all.
+    sight = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(_("time"), default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conversation", "client_id"], name="one_message_a_client_id"
+            )
+        ]
+        indexes = [
+            # Running replies are few whatever the history: the sweep and the limits
+            # look only at them.
+            models.Index(
+                fields=["conversation"],
+                name="running_replies",
+                condition=Q(status__in=[s.value for s in RUNNING]),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return first_line(self.text, TITLE_FROM_TEXT) or f"({self.status})"
+
+    @property
+    def is_running(self) -> bool:
+        return self.status in RUNNING
+
+    @property
+    def can_continue(self) -> bool:
+        """Was this reply cut off in the middle of something?"""
+        return bool(self.text) and (
+            self.status in (Status.STOPPED, Status.INTERRUPTED, Status.FAILED)
+            or self.finish_reason == "length"
+        )
+
+    def newest_leaf(self) -> Message:
+        """Return the end of the branch below this message that was begun last."""
+        table = Message._meta.db_table
+        newest = RawSQL(
+            f"""
+            WITH RECURSIVE down(id) AS (
+                SELECT id FROM {table} WHERE id = %s
+                UNION ALL
+                SELECT (SELECT MAX(m.id) FROM {table} m WHERE m.parent_id = down.id)
+                FROM down WHERE down.id IS NOT NULL
+            )
+            SELECT MAX(id) FROM down
+            """,  # noqa: S608 - the table's name is ours
+            (self.pk,),
+        )
+        return Message.objects.get(pk=newest)
+
+
+class Piece(models.Model):
+    """One stored gain of a reply that is still growing: the log behind the message.
+
+    At the end of the reply its pieces become `Message.text` and are deleted.
+    """
+
+    class Part(models.TextChoices):
+        TEXT = "text"
+        REASONING = "reasoning"
+
+    reply = models.ForeignKey(Message, models.CASCADE, related_name="pieces")
+    part = models.CharField(max_length=9, choices=Part)
+    #: In code points from the beginning of the part.
+    start = models.PositiveIntegerField()
+    text = models.TextField()
+
+    class Meta:
+        constraints = [
+            # Two pieces cannot claim the same place: a zombie's write would fail here
+            # even if the lease had not refused it.
+            models.UniqueConstraint(
+                fields=["reply", "part", "start"], name="one_piece_a_place"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.part} {self.start}–{self.start + len(self.text)}"
+
+
+def grown_texts(reply_ids: Iterable[int]) -> dict[int, dict[str, str]]:
+    """Return what is stored of each running reply: `{reply: {part: text}}`."""
+    texts: dict[int, dict[str, list[str]]] = {
+        pk: {"text": [], "reasoning": []} for pk in reply_ids
+    }
+    pieces = Piece.objects.filter(reply_id__in=list(texts)).order_by("start")
+    for reply_id, part, text in pieces.values_list("reply_id", "part", "text"):
+        texts[reply_id][part].append(text)
+    return {
+        pk: {part: "".join(found) for part, found in parts.items()}
+        for pk, parts in texts.items()
+    }
+
+
+class Change(models.Model):
+    """One lasting change of a conversation, under its version.
+
+    What a tab needs in order to go from any older version to the newest; it names the
+    rows and does not repeat them.
+    """
+
+    class Kind(models.TextChoices):
+        MESSAGE_CREATED = "message_created"
+        MESSAGE_CHANGED = "message_changed"
+        REPLY_ENDED = "reply_ended"
+        CONVERSATION_CHANGED = "conversation_changed"
+
+    conversation = models.ForeignKey(
+        Conversation, models.CASCADE, related_name="changes"
+    )
+    version = models.PositiveBigIntegerField()
+    kind = models.CharField(max_length=24, choices=Kind)
+    message = models.ForeignKey(Message, models.CASCADE, null=True, related_name="+")
+    data = models.JSONField(null=True)
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conversation", "version"], name="one_change_a_version"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.kind}"

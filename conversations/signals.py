@@ -1,0 +1,17 @@
+"""What this app tells the rest of the house, after the commit and never before.
+
+Every door (socket, form, command line, admin) goes through the models, and the models
+send these; so nobody who listens can miss a change for having watched the wrong door.
+Receivers run in the thread that committed and must not block it.
+"""
+
+from django.dispatch import Signal
+
+#: A conversation gained versions. `conversation_id`, `version`.
+changed = Signal()
+#: A reply waits for somebody to run it. `reply_id`, `conversation_id`.
+reply_queued = Signal()
+#: A conversation is gone, for everybody. `conversation_id`, `user_ids`.
+removed = Signal()
+#: What a person may see or do has changed. `user_id`.
+access_changed = Signal()

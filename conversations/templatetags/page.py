@@ -1,0 +1,98 @@
+"""What the templates of the page need beyond Django's own tags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import date
+from functools import cache
+from itertools import groupby
+from typing import Any
+
+from django import template
+from django.templatetags.static import PrefixNode, static
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join, json_script
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+
+from chatproject.config import BASE_DIR
+from conversations.words import WORDS
+
+register = template.Library()
+
+#: npm packages by the name under which the scripts import them; the lazy ones come when a reply needs them.
+PACKAGES = {
+    "markdown-it": "npm/markdown-it/markdown-it.esm.min.mjs",
+    "dompurify": "npm/dompurify/purify.min.js",
+    "morphdom": "npm/morphdom/morphdom-esm.js",
+    "remend": "npm/remend/index.js",
+    "highlight.js": "npm/highlightjs/highlight.min.js",
+    "katex": "npm/katex/katex.mjs",
+}
+LAZY = {"highlight.js", "katex"}
+
+
+@register.simple_tag
+def icon(name: str, classes: str = "") -> SafeString:
+    """One of the drawings in static/icons.svg, which says nothing to a screen reader."""
+    return format_html(
+        '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"/></svg>', classes, static("icons.svg"), name
+    )
+
+
+@register.simple_tag
+def words() -> SafeString:
+    """The sentences that the scripts say, in the reader's language."""
+    return json_script({key: str(sentence) for key, sentence in WORDS.items()}, "words")
+
+
+@register.simple_tag(takes_context=True)
+def import_map(context: template.Context) -> SafeString:
+    """Where the scripts find each other and the npm packages.
+
+    They import each other by relative addresses, so that Node can test them; here each address leads to its hashed name.
+    All that a page surely runs is fetched at once instead of module after module.
+    """
+    own = {f"{PrefixNode.handle_simple('STATIC_URL')}js/{name}": static(f"js/{name}") for name in own_modules()}
+    packages = {name: static(path) for name, path in PACKAGES.items()}
+    at_once = [address for name, address in (own | packages).items() if name not in LAZY]
+    return format_html(
+        '<script type="importmap" nonce="{}">{}</script>{}',
+        context.get("CSP_NONCE", ""),
+        mark_safe(json.dumps({"imports": own | packages}).replace("<", "\\u003c")),  # noqa: S308  # our own file names
+        format_html_join("", '<link rel="modulepreload" href="{}">', [(address,) for address in at_once]),
+    )
+
+
+@cache
+def own_modules() -> list[str]:
+    """Each script of ours that is a module; theme.js runs before the page is there and is none."""
+    return sorted(path.name for path in (BASE_DIR / "static/js").glob("*.js") if path.name != "theme.js")
+
+
+@register.filter
+def by_day(entries: Iterable[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Entries of the sidebar, newest first, under the headings that sidebar.js gives them too."""
+    today = timezone.localdate()
+    return [
+        (heading, list(group))
+        for heading, group in groupby(entries, lambda entry: day_heading(timezone.localdate(entry["updated_at"]), today))
+    ]
+
+
+def day_heading(day: date, today: date) -> str:
+    """Today, Yesterday, two spans of days, then months."""
+    age = (today - day).days
+    if age <= 0:
+        heading = _("Today")
+    elif age == 1:
+        heading = _("Yesterday")
+    elif age < 7:
+        heading = _("Previous 7 days")
+    elif age < 30:
+        heading = _("Previous 30 days")
+    else:
+        heading = date_format(day, "YEAR_MONTH_FORMAT")
+    return heading

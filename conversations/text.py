@@ -1,0 +1,26 @@
+"""Text as every database we know can keep it. Pure."""
+
+import re
+
+# PostgreSQL's text cannot hold NUL, and no UTF-8 can hold half a surrogate pair, which
+# both browsers and models produce when somebody cuts an emoji in two.
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def storable(text: str) -> str:
+    """Return `text` with each code point that cannot be stored replaced, so that its
+    length, and with it every position in it, stays what it was."""
+    return UNSTORABLE.sub(REPLACEMENT, text)
+
+
+def first_line(text: str, limit: int) -> str:
+    """Return the first line with words in it, shortened to `limit` characters."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    line = " ".join(line.lstrip("#>*- ").split()) or line
+    if len(line) <= limit:
+        return line
+    cut = line[: limit - 1]
+    # Cut between words where the language has such; Chinese has not.
+    head, space, tail = cut.rpartition(" ")
+    return (head if space and len(tail) < 20 else cut).rstrip() + "…"

@@ -1,0 +1,160 @@
+"""The pages, complete as they leave the server; scripts bring them to life."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.contrib import messages as notes
+from django.contrib.auth.decorators import login_required
+from django.db.models import F
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from . import wire
+from .markdown import render as render_markdown
+from .models import Conversation, Message
+from .refusals import Refused
+
+
+@login_required
+@never_cache
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """The page of a new conversation."""
+    return render(request, "conversations/conversation.html", _frame(request))
+
+
+@login_required
+@require_POST
+def create(request: HttpRequest) -> HttpResponse:
+    """Start a conversation, with its first message if there is a text."""
+    assert request.user.is_authenticated
+    text = request.POST.get("text", "")
+    model = request.POST.get("model", "")
+    # The form may be sent twice by an impatient click; its id makes that one.
+    client_id = request.POST.get("client_id") or uuid4().hex
+    conversation = Conversation.start(request.user, model)
+    if text.strip():
+        try:
+            conversation.post(request.user, text, client_id, model=model)
+        except Refused as refused:
+            conversation.delete()
+            notes.error(request, refused.detail)
+            context = {**_frame(request), "draft": text}
+            page = "conversations/conversation.html"
+            return render(request, page, context, status=400)
+    return redirect("conversation", pk=conversation.pk)
+
+
+@login_required
+@never_cache
+@require_GET
+def conversation(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The page of one conversation, with the newest page of its shown branch."""
+    assert request.user.is_authenticated
+    found = _visible(request, pk)
+    snapshot = wire.snapshot(found, request.user)
+    context = {
+        **_frame(request),
+        "conversation": found,
+        "snapshot": snapshot,
+        "transcript": _with_html(snapshot),
+        "more": snapshot["more"],
+        "several": len(snapshot["members"]) > 1,
+    }
+    return render(request, "conversations/conversation.html", context)
+
+
+@login_required
+@never_cache
+@require_GET
+def messages(request: HttpRequest, pk: UUID) -> JsonResponse:
+    """The page of messages ahead of `?before=<id>`, oldest first."""
+    found = _visible(request, pk)
+    before = request.GET.get("before", "")
+    message = None
+    if before.isascii() and before.isdigit() and len(before) < 19:
+        message = found.messages.filter(pk=int(before)).first()
+    if message is None:
+        raise Http404
+    page, more = wire.page_as_json(found, message)
+    return JsonResponse({"messages": page, "more": more})
+
+
+@login_required
+@require_POST
+def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Delete a conversation; its owner may."""
+    assert request.user.is_authenticated
+    try:
+        _visible(request, pk).remove(request.user)
+    except Refused as refused:
+        notes.error(request, refused.detail)
+        return redirect("conversation", pk=pk)
+    return redirect("home")
+
+
+@login_required
+@never_cache
+@require_GET
+def sidebar(request: HttpRequest) -> HttpResponse:
+    """The list of the sidebar alone, for tabs that were away for a while."""
+    context = {"sidebar": _sidebar(request)}
+    return render(request, "conversations/_sidebar.html", context)
+
+
+def _visible(request: HttpRequest, pk: UUID) -> Conversation:
+    found = Conversation.objects.visible_to(request.user).filter(pk=pk).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _frame(request: HttpRequest) -> dict[str, Any]:
+    """What surrounds every conversation, and the new one that is none yet."""
+    chat = settings.CHAT
+    return {
+        "conversation": None,
+        "snapshot": None,
+        "transcript": [],
+        "more": False,
+        "sidebar": _sidebar(request),
+        "limits": {
+            "messageCharacters": chat.message_characters,
+            "frameBytes": chat.frame_bytes,
+            "titleCharacters": chat.title_characters,
+        },
+    }
+
+
+def _sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    rows = (
+        Conversation.objects.visible_to(request.user)
+        .with_running()
+        .annotate(seen_version=F("membership__seen_version"))
+        .newest_first()
+    )
+    entries = [
+        wire.sidebar_entry(row) for row in rows[: settings.CHAT.sidebar_conversations]
+    ]
+    for entry in entries:
+        entry["updated_at"] = parse_datetime(entry["updated_at"])
+    return entries
+
+
+def _with_html(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages with their text as HTML; of running ones what there is."""
+    texts = {reply["reply"]: reply for reply in snapshot["replies"]}
+    shown = []
+    for message in snapshot["messages"]:
+        text = texts.get(message["id"], message)["text"]
+        reasoning = texts.get(message["id"], message)["reasoning"]
+        is_reply = message["role"] == Message.Role.ASSISTANT
+        html = render_markdown(text) if is_reply else ""
+        shown.append({**message, "text": text, "reasoning": reasoning, "html": html})
+    return shown

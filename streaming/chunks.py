@@ -1,0 +1,134 @@
+"""Chat completion chunks: what one data line of an upstream says. Pure.
+
+Strict where a wrong reading would lose text, lenient everywhere else: unknown fields,
+nulls, empty deltas, several choices and usage-only chunks are all met in the wild.
+https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+DONE = b"[DONE]"
+
+
+class BadChunk(ValueError):
+    """A data line that is not JSON, or not an object; nothing of it can be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one attempt, as the provider counts them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What a chunk adds. `error` is the upstream's own word, not fit for a page."""
+
+    text: str = ""
+    reasoning: str = ""
+    finish_reason: str = ""
+    usage: Usage | None = None
+    error: dict[str, Any] | None = None
+    tool_call: bool = False
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[Any] | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: dict[str, Any] | None = None
+    error: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Chunk)
+
+
+def parse_chunk(data: bytes) -> Chunk:
+    """Return what one data line adds. Raises BadChunk where it cannot be read."""
+    try:
+        return _read(_decoder.decode(data))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Half of an emoji as a lone \ud83d, bytes that are no UTF-8, fields of another
+        # type than usual: rare, so the slow and patient way may cost what it costs.
+        return _read(_patient(data))
+
+
+def _patient(data: bytes) -> _Chunk:
+    try:
+        value = json.loads(data.decode("utf-8", "replace"))
+        if isinstance(value, dict):
+            return msgspec.convert(_only_known(value), _Chunk, strict=False)
+    except (ValueError, RecursionError) as error:
+        raise BadChunk("not a chunk of a chat completion") from error
+    raise BadChunk("not an object")
+
+
+def _only_known(value: dict[str, Any]) -> dict[str, Any]:
+    """Drop what has an unexpected type and carries no text."""
+    choices = value.get("choices")
+    usage = value.get("usage")
+    return {
+        "choices": choices if isinstance(choices, list) else None,
+        "usage": usage if isinstance(usage, dict) else None,
+        "error": value.get("error"),
+    }
+
+
+def _read(chunk: _Chunk) -> Chunk:
+    # We ask for one choice; should several come, the first is the reply.
+    choice = next((c for c in chunk.choices or () if c.index == 0), None)
+    delta = choice.delta if choice else None
+    usage = _usage(chunk.usage) if chunk.usage else None
+    error = chunk.error
+    if error and not isinstance(error, dict):
+        error = {"message": str(error)}
+    if delta is None:
+        finish_reason = (choice.finish_reason if choice else "") or ""
+        return Chunk(finish_reason=finish_reason, usage=usage, error=error or None)
+    assert choice is not None
+    return Chunk(
+        text=(delta.content or "") + (delta.refusal or ""),
+        reasoning=delta.reasoning_content or delta.reasoning or "",
+        finish_reason=choice.finish_reason or "",
+        usage=usage,
+        error=error or None,
+        tool_call=bool(delta.tool_calls),
+    )
+
+
+def _usage(usage: dict[str, Any]) -> Usage | None:
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not isinstance(prompt, int) or not isinstance(completion, int):
+        return None
+    return Usage(
+        prompt,
+        completion,
+        _detail(usage, "prompt_tokens_details", "cached_tokens"),
+        _detail(usage, "completion_tokens_details", "reasoning_tokens"),
+    )
+
+
+def _detail(usage: dict[str, Any], group: str, name: str) -> int:
+    details = usage.get(group)
+    value = details.get(name) if isinstance(details, dict) else None
+    return value if isinstance(value, int) else 0

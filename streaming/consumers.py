@@ -1,0 +1,215 @@
+"""Sockets: thin, and never waiting for an answer.
+
+A consumer is one tab. It parses a frame, has it carried out and says so; what happens
+in the conversation reaches it through its reader, like everybody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db import DatabaseError
+
+from conversations.models import Conversation
+from conversations.refusals import Refused
+
+from . import events, process
+from .commands import carry_out
+from .cursors import Reader
+from .events import Close
+from .pace import Pace
+
+log = logging.getLogger(__name__)
+
+
+class TabConsumer(AsyncWebsocketConsumer):
+    """A signed-in socket with a reader of the hub: the part common to all of them."""
+
+    # The process has the seat in the groups, see `hub`.
+    channel_layer_alias: str = None  # type: ignore[assignment]
+    conversation: Conversation | None = None
+    reader: Reader | None = None
+    sender: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # However it ended: an error in a handler calls no `disconnect`.
+            self.leave()
+
+    def leave(self) -> None:
+        if self.sender is not None:
+            self.sender.cancel()
+        if self.reader is not None:
+            self.hub.unseat(self.reader)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        # The stock dispatch visits the database thread for each frame, which costs
+        # fifty times as much and lets a slow query of anybody hold it up.
+        await getattr(self, message["type"].replace(".", "_"))(message)
+
+    async def connect(self) -> None:
+        await self.accept()
+        self.user = self.scope["user"]
+        self.pace = Pace(settings.CHAT.frames_per_minute)
+        if not self.user.is_authenticated or not self.user.is_active:
+            await self.close(Close.SIGNED_OUT)
+        elif not await self.may_look():
+            await self.close(Close.NOT_FOUND)
+        else:
+            await self.take_seat(process.start())
+
+    async def may_look(self) -> bool:
+        return True
+
+    async def take_seat(self, here: process.Process) -> None:
+        if here.hub.readers_of(self.user.pk) >= settings.CHAT.sockets_per_user:
+            await self.close(Close.TOO_MANY, "5")
+            return
+        self.hub = here.hub
+        self.woken = asyncio.Event()
+        self.reader = Reader(
+            self.woken.set,
+            user_id=self.user.pk,
+            session_key=self.scope["session"].session_key or "",
+            max_unacked=settings.CHAT.buffer_bytes,
+        )
+        self.hub.seat(self.reader, self.conversation and self.conversation.pk)
+        self.sender = asyncio.create_task(self.send_frames(), name="socket")
+        await self.tell_first(self.reader)
+
+    async def tell_first(self, reader: Reader) -> None:
+        """Tell a new reader where things stand."""
+
+    async def send_frames(self) -> None:
+        assert self.reader is not None
+        # A client that went away without a word shows in the next receive.
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            async for frame in self.hub.frames(self.reader, self.woken):
+                await self.send(text_data=frame)
+            await self.close(self.reader.close_code)
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        if self.reader is None or self.reader.close_code is not None:
+            return
+        frame = bytes_data if text_data is None else text_data
+        assert frame is not None
+        if len(frame) > settings.CHAT.frame_bytes or (
+            # A character has up to four bytes; most frames need no counting.
+            isinstance(frame, str)
+            and len(frame) * 4 > settings.CHAT.frame_bytes
+            and len(frame.encode("utf-8", "surrogatepass")) > settings.CHAT.frame_bytes
+        ):
+            self.reader.close(Close.TOO_LARGE)
+        elif (wait := self.pace.seconds_to_wait(asyncio.get_running_loop().time())) > 0:
+            await self.close(Close.TOO_MANY, f"{wait:.0f}")
+        else:
+            await self.receive_frame(self.reader, text_data)
+
+    async def receive_frame(self, reader: Reader, frame: str | None) -> None:
+        command = None
+        try:
+            if frame is None:
+                raise events.BadCommand("bad_frame", "Frames are text, not binary.")
+            command = events.parse_command(frame)
+            answer = await self.answer(command, reader)
+        except Refused as refused:
+            answer = events.command_refused(refused, command)
+        except DatabaseError:
+            log.exception("a command was not carried out")
+            refused = Refused("unavailable", "The database is not there. Try again.")
+            answer = events.command_refused(refused, command)
+        if answer is not None:
+            reader.tell(events.encode(answer))
+
+    async def answer(
+        self, command: events.Command, reader: Reader
+    ) -> dict[str, Any] | None:
+        """Return the answer to a command, or None where it has none."""
+        if isinstance(command, events.Ping):
+            return events.pong(command)
+        if isinstance(command, events.Ack):
+            if not reader.receive_ack(command.frames):
+                raise Refused("invalid", "More frames than were sent cannot be taken in.")
+            return None
+        raise Refused("invalid", "This socket shows no conversation.")
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        raise StopConsumer
+
+
+class NowhereConsumer(TabConsumer):
+    """Any other address."""
+
+    async def may_look(self) -> bool:
+        return False
+
+
+class MeConsumer(TabConsumer):
+    """The user's sidebar alone: a page that shows no conversation."""
+
+
+class ConversationConsumer(TabConsumer):
+    """One tab that shows one conversation: commands in, events out."""
+
+    user: AbstractUser
+
+    async def may_look(self) -> bool:
+        pk = self.scope["url_route"]["kwargs"]["pk"]
+        visible = Conversation.objects.visible_to(self.user)
+        self.conversation = await visible.filter(pk=pk).afirst()
+        return self.conversation is not None
+
+    async def tell_first(self, reader: Reader) -> None:
+        version = version_in(self.scope["query_string"])
+        if version is None:
+            seen = await self.hub.give_snapshot(reader, self.user)
+        else:
+            seen = await self.hub.give_changes(reader, self.user, version)
+        if not seen:
+            reader.close(Close.NOT_FOUND)
+
+    async def answer(
+        self, command: events.Command, reader: Reader
+    ) -> dict[str, Any] | None:
+        if isinstance(command, events.Sync):
+            return await self.sync(command, reader)
+        if type(command) in (events.Ping, events.Ack):
+            return await super().answer(command, reader)
+        assert self.conversation is not None
+        return await carry_out(command, self.conversation, self.user)
+
+    async def sync(self, command: events.Sync, reader: Reader) -> None:
+        """Send all that came after the positions a tab names. From the store: it does
+        not matter what was lost, nor which process is asked."""
+        if command.version is None and not command.replies:
+            seen = await self.hub.give_snapshot(reader, self.user)
+        elif command.version is not None:
+            seen = await self.hub.give_changes(
+                reader, self.user, command.version, known=command.replies.keys()
+            )
+        else:
+            seen = True
+        if not seen:
+            reader.close(Close.NOT_FOUND)
+        elif command.replies:
+            await self.hub.tell_again(reader, command.replies)
+
+
+def version_in(query: bytes) -> int | None:
+    """Return the number in `?version=…`, or None where there is none to be read."""
+    for pair in query.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if name == b"version" and value.isdigit() and len(value) < 19:
+            return int(value)
+    return None

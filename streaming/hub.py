@@ -1,0 +1,539 @@
+"""The process's one seat in the groups of conversations, and its readers.
+
+It joins the group of each conversation that somebody here looks at, holds the live ends
+of the replies there, and wakes the readers who stand behind them. What it hears from
+other processes are hints; once a second it looks at the database for the conversations
+it watches, so a lost hint costs a second and never text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db.models import F
+
+from conversations import wire
+from conversations.models import (
+    Change,
+    Conversation,
+    Membership,
+    Message,
+    Piece,
+    grown_texts,
+)
+
+from . import access, events
+from .cursors import LONGEST_LOG, Entry, LiveReply, Reader, Room
+from .events import Close, Hint, conversation_group, user_group
+from .layer import Layer
+from .models import Run
+from .reply import Gain
+from .store import Writer
+from .threads import DatabaseThreads
+
+log = logging.getLogger(__name__)
+
+#: Changes of one conversation within this time make one event of the sidebar.
+SIDEBAR_REST = 0.05
+#: How long a client is asked to stay away while a server restarts.
+BYE_AFTER_MS = 500
+
+
+class Hub:
+    def __init__(self, layer: Layer, threads: DatabaseThreads) -> None:
+        self._layer = layer
+        self._threads = threads
+        self._rooms: dict[str, Room] = {}
+        self._loads: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._users: dict[int, set[Reader]] = {}
+        self._own: dict[int, tuple[str, LiveReply]] = {}
+        self._sidebar_due: set[str] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # Readers come and go
+
+    def seat(self, reader: Reader, conversation_id: UUID | None) -> None:
+        """Take in a reader. Of a conversation it is told nothing until it has been
+        given a snapshot: first the hub, then the snapshot, then what came between."""
+        readers = self._users.setdefault(reader.user_id, set())
+        if not readers:
+            self._layer.join(user_group(reader.user_id))
+        readers.add(reader)
+        if conversation_id is not None:
+            reader.room = self._room(str(conversation_id))
+            reader.room.readers.add(reader)
+
+    def _room(self, pk: str) -> Room:
+        if pk not in self._rooms:
+            self._rooms[pk] = room = Room(pk)
+            self._layer.join(conversation_group(pk))
+            for conversation_id, live in self._own.values():
+                if conversation_id == pk:
+                    room.replies[live.pk] = live
+        return self._rooms[pk]
+
+    def unseat(self, reader: Reader) -> None:
+        """Let a reader go, and leave the groups that nobody here needs any more."""
+        readers = self._users.get(reader.user_id, set())
+        readers.discard(reader)
+        if not readers and self._users.pop(reader.user_id, None) is not None:
+            self._layer.leave(user_group(reader.user_id))
+        room = reader.room
+        if room is not None:
+            room.readers.discard(reader)
+            if not room.readers and self._rooms.pop(room.pk, None) is not None:
+                self._loads.pop(room.pk, None)
+                self._layer.leave(conversation_group(room.pk))
+
+    def readers_of(self, user_id: int) -> int:
+        return len(self._users.get(user_id, ()))
+
+    async def give_snapshot(self, reader: Reader, user: AbstractUser) -> bool:
+        """Tell a reader the whole conversation as it is stored. False where it cannot
+        be seen (any more)."""
+        assert reader.room is not None
+        found = await self._threads.run(load_snapshot, reader.room.pk, user)
+        if found is None:
+            return False
+        self._meet(reader.room, found["version"], found["replies"])
+        reader.tell(events.encode(found))
+        reader.tell_from(found["version"], _ends(found["replies"]))
+        return True
+
+    async def give_changes(
+        self,
+        reader: Reader,
+        user: AbstractUser,
+        version: int,
+        known: Collection[str] = (),
+    ) -> bool:
+        """Tell a reader what has changed since `version`, where that is cheaper than a
+        snapshot, and all of the running replies except those that are `known`
+        to it in part. False where the conversation cannot be seen (any more)."""
+        assert reader.room is not None
+        found = await self._threads.run(load_changes, reader.room.pk, user, version)
+        if found is None:
+            return await self.give_snapshot(reader, user)
+        now, changes, replies = found
+        self._meet(reader.room, now, replies)
+        for change in changes:
+            reader.tell(events.encode(change))
+        for reply in replies:
+            if reply["reply"] not in known:
+                reader.tell(events.encode(reply))
+        reader.tell_from(now, _ends(replies))
+        return True
+
+    async def tell_again(self, reader: Reader, have: dict[str, events.Have]) -> None:
+        """Send replies on from where a tab says that it stands; those that have left
+        memory are read from the store."""
+        assert reader.room is not None
+        places = {int(pk): h for pk, h in have.items() if pk.isdigit() and len(pk) < 19}
+        missing = places.keys() - reader.room.replies.keys()
+        lives = dict(reader.room.replies)
+        if missing:
+            lives |= await self._threads.run(load_replies, reader.room.pk, missing)
+        for pk, place in places.items():
+            if pk in lives:
+                at = {"text": place.text, "reasoning": place.reasoning}
+                reader.tell_again(lives[pk], at)  # type: ignore[arg-type]
+
+    def _meet(self, room: Room, version: int, replies: Iterable[dict[str, Any]]) -> None:
+        """Let a room know what a snapshot says that was read for one of its readers."""
+        for reply in replies:
+            pk = int(reply["reply"])
+            # One that has ended since was told so; it must not come back to life.
+            if pk not in room.replies and version >= room.version:
+                room.replies[pk] = LiveReply.mirror(pk, reply["text"], reply["reasoning"])
+        if room.version == 0:
+            room.forget(version)
+        elif version > room.version:
+            self._do(self._load(room))
+
+    async def frames(self, reader: Reader, woken: asyncio.Event) -> AsyncIterator[str]:
+        """Yield what a reader is to be sent, until it is closed. `woken` is the event
+        that `reader.wake` sets."""
+        loop = asyncio.get_running_loop()
+        while True:
+            woken.clear()
+            while (frame := reader.frame_to_send(loop.time())) is not None:
+                yield frame
+            if reader.close_code is not None:
+                return
+            if reader.needs_snapshot:
+                reader.needs_snapshot = False
+                self._do(self._help(reader))
+            await woken.wait()
+
+    async def _help(self, reader: Reader) -> None:
+        """A reader has fallen behind what its room remembers."""
+        user = await self._threads.run(access.user_of, reader.user_id)
+        if user is None or not await self.give_snapshot(reader, user):
+            reader.close(Close.NOT_FOUND)
+
+    # Replies of this process
+
+    def begin(self, writer: Writer) -> None:
+        """A reply begins to run here: its live end is the runner's own."""
+        pk = writer.run.reply_id
+        live = LiveReply(pk, writer.reply.said, writer.reply.stored)
+        self._own[pk] = (str(writer.conversation_id), live)
+        room = self._rooms.get(str(writer.conversation_id))
+        if room is not None:
+            room.replies[pk] = live
+
+    def end(self, reply_id: int) -> None:
+        """A reply has left this process. Readers keep what they still need of it; and
+        should it go on elsewhere, what was shown here is mirrored from now on."""
+        _, live = self._own.pop(reply_id, ("", None))
+        if live is not None:
+            live.become_mirror()
+
+    def publish(self, writer: Writer, gains: list[Gain]) -> None:
+        """These gains are stored: show them, here and to the other processes' hubs."""
+        pk = str(writer.conversation_id)
+        if room := self._rooms.get(pk):
+            room.wake()
+        if not self._layer.reaches_others:
+            return
+        for gain in gains:
+            self._layer.say(
+                conversation_group(pk),
+                {
+                    "type": Hint.GAIN,
+                    "conversation": pk,
+                    "reply": writer.run.reply_id,
+                    **gain._asdict(),
+                },
+            )
+
+    def waiting(self, conversation_id: Any, reply: int, reason: str, until: str) -> None:
+        """A reply waits for its next try: tell everybody who looks."""
+        hint = {
+            "type": Hint.WAITING,
+            "conversation": str(conversation_id),
+            "reply": reply,
+            "reason": reason,
+            "until": until,
+        }
+        self.receive_hint(hint)
+        self._layer.say(conversation_group(conversation_id), hint)
+
+    def say_to_processes(self, hint: dict[str, Any]) -> None:
+        """Tell all processes that run replies."""
+        self._layer.say(events.PROCESSES_GROUP, hint)
+
+    # Hints, of this process and of others
+
+    def receive_hint(self, hint: dict[str, Any]) -> None:
+        handler = self._HANDLERS.get(hint.get("type", ""))
+        if handler is not None:
+            handler(self, hint)
+
+    def _gain(self, hint: dict[str, Any]) -> None:
+        room = self._rooms.get(hint["conversation"])
+        live = room.replies.get(hint["reply"]) if room else None
+        if room is None or live is None or live.is_own:
+            return
+        if live.receive(hint["part"], hint["start"], hint["text"]):
+            room.wake()
+        else:
+            self._do(self._catch_up_replies([(room, live)]))
+
+    def _waiting(self, hint: dict[str, Any]) -> None:
+        if room := self._rooms.get(hint["conversation"]):
+            frame = events.reply_waiting(hint["reply"], hint["reason"], hint["until"])
+            for reader in room.readers:
+                reader.tell(frame)
+
+    def _version(self, hint: dict[str, Any]) -> None:
+        room = self._rooms.get(hint["conversation"])
+        if room is not None and hint["version"] > room.version:
+            self._do(self._load(room))
+
+    def _removed(self, hint: dict[str, Any]) -> None:
+        if room := self._rooms.get(hint["conversation"]):
+            for reader in room.readers:
+                reader.close(Close.NOT_FOUND)
+
+    def _sidebar(self, hint: dict[str, Any]) -> None:
+        for reader in self._users.get(hint["user"], ()):
+            reader.tell(hint["frame"])
+
+    def _access(self, hint: dict[str, Any]) -> None:
+        readers = list(self._users.get(hint["user"], ()))
+        if readers:
+            self._do(self._recheck(readers))
+
+    _HANDLERS = {
+        Hint.GAIN: _gain,
+        Hint.WAITING: _waiting,
+        Hint.VERSION: _version,
+        Hint.REMOVED: _removed,
+        Hint.SIDEBAR: _sidebar,
+        Hint.ACCESS: _access,
+    }
+
+    # What this process has committed
+
+    def conversation_changed(self, pk: str, version: int) -> None:
+        """Lasting events for those who look at it, a line in the sidebar of all."""
+        hint = {"type": Hint.VERSION, "conversation": pk, "version": version}
+        self._version(hint)
+        self._layer.say(conversation_group(pk), hint)
+        if pk not in self._sidebar_due:
+            self._sidebar_due.add(pk)
+            loop = asyncio.get_running_loop()
+            loop.call_later(SIDEBAR_REST, self._do_sidebar, pk)
+
+    def _do_sidebar(self, pk: str) -> None:
+        self._sidebar_due.discard(pk)
+        self._do(self._tell_sidebars(pk))
+
+    async def _tell_sidebars(self, pk: str) -> None:
+        for user_id, entry in await self._threads.run(load_sidebar_entries, pk):
+            frame = events.encode({"type": "sidebar_changed", "conversation": entry})
+            self._tell_user(user_id, frame)
+
+    def conversation_removed(self, pk: str, user_ids: Iterable[int]) -> None:
+        hint = {"type": Hint.REMOVED, "conversation": pk}
+        self._removed(hint)
+        self._layer.say(conversation_group(pk), hint)
+        for user_id in user_ids:
+            frame = events.encode({"type": "sidebar_changed", "removed": pk})
+            self._tell_user(user_id, frame)
+
+    def _tell_user(self, user_id: int, frame: str) -> None:
+        hint = {"type": Hint.SIDEBAR, "user": user_id, "frame": frame}
+        self._sidebar(hint)
+        self._layer.say(user_group(user_id), hint)
+
+    def access_changed(self, user_id: int) -> None:
+        hint = {"type": Hint.ACCESS, "user": user_id}
+        self._access(hint)
+        self._layer.say(user_group(user_id), hint)
+
+    # Catching up with the database
+
+    async def _load(self, room: Room) -> None:
+        """Bring a room to the newest version, and its readers with it."""
+        async with self._loads[room.pk]:
+            found = await self._threads.run(load_entries, room.pk, room.version)
+        if found is None:
+            return
+        version, changes, running = found
+        if version <= room.version:
+            return
+        if changes is None:
+            room.forget(version)
+            room.wake()
+            return
+        for pk, texts in running.items():
+            if pk not in room.replies:
+                own = self._own.get(pk)
+                room.replies[pk] = own[1] if own else LiveReply.mirror(pk, **texts)
+        for change in changes:
+            if change.version > room.version:
+                room.remember(self._entry(room, change))
+        room.wake()
+
+    def _entry(self, room: Room, change: Change) -> Entry:
+        frame = events.encode(wire.changes_as_json([change])[0])
+        message, ended = change.message, None
+        if change.kind == Change.Kind.REPLY_ENDED and message is not None:
+            ended = room.replies.get(message.pk) or LiveReply.mirror(message.pk)
+            if not ended.is_own:
+                ended.become_whole(message.text, message.reasoning)
+        return Entry(change.version, frame, ended)
+
+    async def catch_up(self) -> None:
+        """The safety net under the hints: look at what is watched here."""
+        if not self._rooms:
+            return
+        versions = await self._threads.run(load_versions, list(self._rooms))
+        for pk, room in list(self._rooms.items()):
+            if versions.get(pk, 0) > room.version:
+                await self._load(room)
+        await self._catch_up_replies(
+            (room, live)
+            for room in list(self._rooms.values())
+            for live in list(room.replies.values())
+            if not live.is_own
+        )
+
+    async def _catch_up_replies(self, mirrors: Iterable[tuple[Room, LiveReply]]) -> None:
+        for room, live in mirrors:
+            pieces = await self._threads.run(load_pieces, live.pk, dict(live.ends))
+            for part, start, text in pieces:
+                live.receive(part, start, text)
+            if pieces:
+                room.wake()
+
+    # Chores
+
+    async def close_slow_readers(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for reader in self._all_readers():
+            since = reader.blocked_since
+            late = since is not None and now - since > settings.CHAT.ack_seconds
+            if late or reader.waiting_size > settings.CHAT.buffer_bytes * 64:
+                reader.close(Close.TOO_SLOW)
+
+    async def recheck_everybody(self) -> None:
+        readers = self._all_readers()
+        if readers:
+            await self._recheck(readers)
+
+    async def _recheck(self, readers: list[Reader]) -> None:
+        places = [
+            (r, r.user_id, r.session_key, r.room.pk if r.room else None) for r in readers
+        ]
+        for reader, code in await self._threads.run(access.refused, places):
+            reader.close(code)
+
+    def _all_readers(self) -> list[Reader]:
+        return [reader for readers in self._users.values() for reader in readers]
+
+    async def say_bye(self) -> None:
+        """The process ends: ask everybody to come back in a moment."""
+        for reader in self._all_readers():
+            reader.tell(events.encode(events.bye("The server restarts.", BYE_AFTER_MS)))
+            reader.close(Close.RESTART)
+        await asyncio.sleep(0)
+
+    def _do(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            # The safety net comes round in a second.
+            log.error("a hint was not followed: %s", error, exc_info=error)
+
+
+def _ends(replies: Iterable[dict[str, Any]]) -> dict[int, Any]:
+    return {
+        int(reply["reply"]): {
+            "text": reply["text_end"],
+            "reasoning": reply["reasoning_end"],
+        }
+        for reply in replies
+    }
+
+
+# What the hub reads. These run on its own threads.
+
+
+def load_snapshot(pk: str, user: AbstractUser) -> dict[str, Any] | None:
+    conversation = Conversation.objects.visible_to(user).filter(pk=pk).first()
+    if conversation is None:
+        return None
+    _mark_seen(conversation, user)
+    found = wire.snapshot(conversation, user)
+    _add_waits(found["replies"])
+    return found
+
+
+def load_changes(
+    pk: str, user: AbstractUser, version: int
+) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]] | None:
+    """Return the version, the events since `version`, and the running replies."""
+    conversation = Conversation.objects.visible_to(user).filter(pk=pk).first()
+    changes = conversation and conversation.changes_after(version, LONGEST_LOG)
+    if conversation is None or changes is None:
+        return None
+    _mark_seen(conversation, user)
+    replies = wire.running_replies(conversation)
+    _add_waits(replies)
+    return conversation.version, wire.changes_as_json(changes), replies
+
+
+def _mark_seen(conversation: Conversation, user: AbstractUser) -> None:
+    Membership.objects.filter(
+        conversation=conversation, user=user, seen_version__lt=conversation.version
+    ).update(seen_version=conversation.version)
+
+
+def _add_waits(replies: list[dict[str, Any]]) -> None:
+    waits = {
+        str(run.reply_id): {
+            "reason": run.waiting_reason,
+            "until": wire.time_as_json(run.waiting_until),
+        }
+        for run in Run.objects.unended()
+        .filter(reply_id__in=[int(reply["reply"]) for reply in replies])
+        .exclude(waiting_until=None)
+        if run.waiting_until
+    }
+    for reply in replies:
+        reply["waiting"] = waits.get(reply["reply"])
+
+
+def load_entries(
+    pk: str, version: int
+) -> tuple[int, list[Change] | None, dict[int, dict[str, str]]] | None:
+    """Return the version of a conversation, its changes after `version`, and the stored
+    texts of its running replies."""
+    conversation = Conversation.objects.filter(pk=pk).first()
+    if conversation is None:
+        return None
+    changes = conversation.changes_after(version, LONGEST_LOG)
+    running = conversation.messages.running().values_list("pk", flat=True)
+    return conversation.version, changes, grown_texts(running)
+
+
+def load_versions(pks: list[str]) -> dict[str, int]:
+    rows = Conversation.objects.filter(pk__in=pks).values_list("pk", "version")
+    return {str(pk): version for pk, version in rows}
+
+
+def load_pieces(reply_id: int, ends: dict[Any, int]) -> list[tuple[Any, int, str]]:
+    return [
+        piece
+        for part, end in ends.items()
+        for piece in Piece.objects.filter(
+            reply_id=reply_id, part=part, start__gte=end
+        )
+        .order_by("start")
+        .values_list("part", "start", "text")
+    ]
+
+
+def load_replies(pk: str, replies: Iterable[int]) -> dict[int, LiveReply]:
+    """Return replies of one conversation as they are stored, running or ended."""
+    found = Message.objects.filter(conversation_id=pk, pk__in=list(replies))
+    texts = grown_texts(message.pk for message in found if message.is_running)
+    return {
+        message.pk: LiveReply.mirror(
+            message.pk,
+            **texts.get(
+                message.pk, {"text": message.text, "reasoning": message.reasoning}
+            ),
+        )
+        for message in found
+    }
+
+
+def load_sidebar_entries(pk: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return the line of one conversation in the sidebar of each of its members."""
+    rows = (
+        Conversation.objects.filter(pk=pk)
+        .with_running()
+        .annotate(
+            member=F("membership__user_id"), seen_version=F("membership__seen_version")
+        )
+    )
+    return [
+        (row.member, wire.sidebar_entry(row))  # type: ignore[attr-defined]
+        for row in rows
+        if row.member is not None  # type: ignore[attr-defined]
+    ]

@@ -1,0 +1,200 @@
+"""Who answers, with which key, and who owns a running reply."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from conversations.models import Message
+
+from . import keys
+
+
+def validate_base_url(url: str) -> None:
+    """Accept an http(s) address without credentials, query or fragment."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValidationError(_("An address like https://api.openai.com/v1 is needed."))
+    if parts.username or parts.password:
+        raise ValidationError(_("Keys belong into the list of keys, not the address."))
+    if parts.query or parts.fragment:
+        raise ValidationError(_("The address ends with its path, without ? or #."))
+
+
+class Provider(models.Model):
+    """An OpenAI-compatible endpoint."""
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    base_url = models.CharField(
+        _("base URL"),
+        max_length=500,
+        validators=[validate_base_url],
+        help_text=_("Up to and with the version, as in https://api.openai.com/v1"),
+    )
+    model_list = models.TextField(
+        _("models"),
+        blank=True,
+        help_text=_("One a line. Empty: the server is asked for its list."),
+    )
+    enabled = models.BooleanField(_("enabled"), default=True)
+    order = models.PositiveSmallIntegerField(
+        _("order"), default=0, help_text=_("The lowest number is asked first.")
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        ordering = ["order", "pk"]
+        verbose_name = _("provider")
+        verbose_name_plural = _("providers")
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def model_names(self) -> list[str]:
+        return [line.strip() for line in self.model_list.splitlines() if line.strip()]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; and when the address now leads somewhere else, drop the keys: they were
+        entrusted to the old place alone."""
+        with transaction.atomic():
+            old = Provider.objects.filter(pk=self.pk).values_list("base_url", flat=True)
+            moved = any(origin(url) != origin(self.base_url) for url in old)
+            super().save(*args, **kwargs)
+            if moved:
+                self.keys.all().delete()
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port of an address: who would get a key sent there."""
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname or "", parts.port or default
+
+
+class APIKey(models.Model):
+    """A key of one provider. It can be put in and used, never read back by a person."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="keys")
+    label = models.CharField(_("label"), max_length=100, blank=True)
+    sealed = models.BinaryField(editable=False)
+    last_four = models.CharField(_("last four"), max_length=4, editable=False)
+    fingerprint = models.CharField(max_length=8, editable=False)
+    enabled = models.BooleanField(_("enabled"), default=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        ordering = ["created_at"]
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+
+    def __str__(self) -> str:
+        return f"{self.label or self.provider.name} …{self.last_four}"
+
+    @property
+    def _row(self) -> str:
+        return f"streaming.apikey|{self.pk}|{self.provider_id}"
+
+    def put(self, secret: str) -> None:
+        """Seal `secret` into this row, which has its provider already."""
+        self.sealed = keys.seal(secret, self._row)
+        # Four of a short key would be much of it.
+        self.last_four = secret[-4:] if len(secret) >= 16 else ""
+        self.fingerprint = keys.fingerprint(secret)
+
+    def reveal(self) -> str:
+        """Return the secret, for the Authorization header. Raises keys.Locked."""
+        return keys.unseal(self.sealed, self._row)
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def unended(self) -> Self:
+        return self.filter(ended_at=None)
+
+    def owned_by(self, owner: str) -> Self:
+        return self.unended().filter(owner=owner)
+
+    def unowned(self, dead: list[str]) -> Self:
+        """Runs that anybody may take over: never owned, given back, the lease has run
+        out by the database's own clock, or the owner is known to be `dead`."""
+        free = Q(owner="") | Q(lease_until__lt=Now()) | Q(owner__in=dead)
+        return self.unended().filter(free)
+
+
+class Run(models.Model):
+    """The lease on one reply, and what was spent for it.
+
+    Whoever holds the lease runs the reply. `epoch` grows with each owner: writes name
+    it, so an owner that slept through the end of its lease finds every door shut.
+    """
+
+    reply = models.OneToOneField(
+        Message, models.CASCADE, primary_key=True, related_name="run"
+    )
+    owner = models.CharField(max_length=200, blank=True)
+    epoch = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    #: POSTs to an upstream, each counted before it is made.
+    attempts = models.PositiveIntegerField(default=0)
+    stop_requested = models.BooleanField(default=False)
+    waiting_until = models.DateTimeField(null=True)
+    waiting_reason = models.CharField(max_length=300, blank=True)
+    provider = models.ForeignKey(Provider, models.SET_NULL, null=True)
+    api_key = models.ForeignKey(APIKey, models.SET_NULL, null=True)
+    prompt_tokens = models.PositiveIntegerField(default=0)
+    completion_tokens = models.PositiveIntegerField(default=0)
+    estimated = models.BooleanField(default=False)
+    started_at = models.DateTimeField(default=timezone.now)
+    first_token_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        indexes = [
+            models.Index(
+                fields=["owner"], name="unended_runs", condition=Q(ended_at=None)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reply_id}: {self.owner or 'nobody'}, epoch {self.epoch}"
+
+    @classmethod
+    def claim(cls, reply_id: int, owner: str, dead: list[str]) -> Run | None:
+        """Make `owner` the owner of a reply that nobody runs; None if somebody does,
+        or if it has ended or is gone."""
+        if not Message.objects.running().filter(pk=reply_id).exists():
+            return None
+        cls.objects.get_or_create(reply_id=reply_id)
+        claimed = (
+            cls.objects.unowned(dead)
+            .filter(reply_id=reply_id)
+            .update(owner=owner, epoch=F("epoch") + 1, lease_until=lease_end())
+        )
+        return cls.objects.get(pk=reply_id) if claimed else None
+
+    def mine(self) -> RunQuerySet:
+        """This run, as long as it is still the owner's who loaded it."""
+        return Run.objects.owned_by(self.owner).filter(
+            reply_id=self.reply_id, epoch=self.epoch
+        )
+
+
+def lease_end() -> Any:
+    """When a lease that is given now runs out, by the clock of the database: those of
+    several machines need not agree."""
+    return Now() + timedelta(seconds=settings.CHAT.lease_seconds)

@@ -1,0 +1,160 @@
+"""This process: its name in leases, and the parts that live as long as it does.
+
+daphne tells nobody when it starts, so everything here begins with the first connection
+or request (`start`), which on uvicorn is the lifespan event before all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from django.conf import settings
+
+if TYPE_CHECKING:
+    from .hub import Hub
+    from .runner import Runner
+
+log = logging.getLogger(__name__)
+
+
+def _namespace() -> str:
+    """Two containers may share a host name and a process number, but not this."""
+    try:
+        return os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:
+        return "0"
+
+
+def name_of(pid: int) -> str:
+    """Return the name of a process of this host, which no other ever has had.
+
+    Raises psutil.Error where there is no such process.
+    """
+    born = psutil.Process(pid).create_time()
+    return f"{socket.gethostname()}/{_namespace()}/{pid}/{born:.2f}"
+
+
+def is_dead(owner: str) -> bool:
+    """Is the process that bears this name known to have ended? False where that cannot
+    be seen from here: then the lease tells."""
+    host, _, rest = owner.partition("/")
+    namespace, _, rest = rest.partition("/")
+    pid = rest.partition("/")[0]
+    if (host, namespace) != (socket.gethostname(), _namespace()) or not pid.isdigit():
+        return False
+    try:
+        if psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE:
+            return True
+        return name_of(int(pid)) != owner
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+
+
+class Process:
+    """The hub, the runner and the chores of one event loop."""
+
+    def __init__(self) -> None:
+        from .hub import Hub
+        from .layer import Layer
+        from .runner import Runner
+        from .store import Store
+        from .threads import DatabaseThreads
+
+        self.loop = asyncio.get_running_loop()
+        self.name = name_of(os.getpid())
+        self.threads = DatabaseThreads("database", 4)
+        self.layer = Layer(self.name)
+        self.hub: Hub = Hub(self.layer, self.threads)
+        self.store = Store(settings.CHAT.frame_milliseconds / 1000, self.hub.publish)
+        self.runner: Runner = Runner(self.name, self.store, self.hub, self.threads)
+        self._chores = [
+            asyncio.create_task(self.store.commit_gains(), name="store"),
+            asyncio.create_task(self.layer.listen(self._receive_hint), name="layer"),
+            *(self._every(seconds, chore) for seconds, chore in self._timetable()),
+        ]
+
+    def _timetable(self) -> list[tuple[float, Callable[[], Coroutine[Any, Any, None]]]]:
+        from .catalogue import LIST_SECONDS
+
+        return [
+            (0.5, self.runner.renew_leases),
+            (1.0, self.runner.take_over),
+            (1.0, self.hub.catch_up),
+            (1.0, self.hub.close_slow_readers),
+            (LIST_SECONDS, self.runner.refresh_models),
+            (15.0, self.hub.recheck_everybody),
+        ]
+
+    def _every(
+        self, seconds: float, chore: Callable[[], Coroutine[Any, Any, None]]
+    ) -> asyncio.Task[None]:
+        async def repeat() -> None:
+            while True:
+                try:
+                    await chore()
+                except Exception:
+                    # A database that is away, say. The chore comes round again.
+                    log.exception("%s failed", chore.__qualname__)
+                await asyncio.sleep(seconds)
+
+        return asyncio.create_task(repeat(), name=chore.__qualname__)
+
+    def _receive_hint(self, hint: dict[str, Any]) -> None:
+        if not self.runner.receive_hint(hint):
+            self.hub.receive_hint(hint)
+
+    def soon(self, work: Callable[..., None], *args: Any) -> None:
+        """Do `work` on the loop; for receivers of signals, which run in any thread."""
+        self.loop.call_soon_threadsafe(work, *args)
+
+    async def stop(self) -> None:
+        """End running replies honestly, close the sockets, leave nothing behind."""
+        await self.runner.drain(settings.CHAT.drain_seconds)
+        await self.hub.say_bye()
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        await self.runner.close()
+        await self.layer.close()
+        self.store.close()
+        self.threads.close()
+
+
+_current: Process | None = None
+
+
+def start() -> Process:
+    """Return the parts of this process, begun on the running loop if they were not."""
+    global _current
+    if _current is None or _current.loop is not asyncio.get_running_loop():
+        _current = Process()
+    return _current
+
+
+async def stop() -> None:
+    """End what `start` began, if it was begun on this loop."""
+    global _current
+    process, _current = _current, None
+    if process is not None and process.loop is asyncio.get_running_loop():
+        await process.stop()
+
+
+def current() -> Process | None:
+    """Return the parts of this process if they were started: there are none in a
+    management command, and whoever commits there leaves it to the sweep of others."""
+    return _current
+
+
+def listen() -> None:
+    """Connect what the rows of `conversations` tell to the hub and the runner."""
+    from . import receivers
+
+    receivers.connect()

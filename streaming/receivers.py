@@ -1,0 +1,72 @@
+"""From what was committed to those who look at it: signals to the hub and the runner.
+
+Receivers run in whatever thread has committed, so all they do is to hand over to the
+loop. In a process without a loop (a management command) nobody listens; the sweep and
+the safety net of the serving processes find what it has done.
+"""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_out
+from django.contrib.sessions.models import Session
+from django.db.models.signals import post_delete, post_save
+
+from conversations import signals
+from conversations.models import Membership
+
+from . import process
+
+
+def connect() -> None:
+    signals.changed.connect(_changed)
+    signals.reply_queued.connect(_reply_queued)
+    signals.removed.connect(_removed)
+    signals.access_changed.connect(_access_changed)
+    user_logged_out.connect(_logged_out)
+    post_save.connect(_user_saved, sender=get_user_model())
+    post_delete.connect(_session_deleted, sender=Session)
+    post_save.connect(_membership_touched, sender=Membership)
+    post_delete.connect(_membership_touched, sender=Membership)
+
+
+def _changed(conversation_id: Any, version: int, **kwargs: Any) -> None:
+    if here := process.current():
+        here.soon(here.hub.conversation_changed, str(conversation_id), version)
+
+
+def _reply_queued(reply_id: int, **kwargs: Any) -> None:
+    if here := process.current():
+        here.soon(here.runner.start_reply, reply_id)
+
+
+def _removed(conversation_id: Any, user_ids: list[int], **kwargs: Any) -> None:
+    if here := process.current():
+        here.soon(here.hub.conversation_removed, str(conversation_id), user_ids)
+
+
+def _access_changed(user_id: int, **kwargs: Any) -> None:
+    if here := process.current():
+        here.soon(here.hub.access_changed, user_id)
+
+
+def _logged_out(user: Any, **kwargs: Any) -> None:
+    if user is not None:
+        _access_changed(user.pk)
+
+
+def _user_saved(instance: Any, created: bool, update_fields: Any, **kwargs: Any) -> None:
+    # Signing in writes the date of it, which changes nobody's rights.
+    if not created and set(update_fields or ()) != {"last_login"}:
+        _access_changed(instance.pk)
+
+
+def _session_deleted(instance: Session, **kwargs: Any) -> None:
+    user_id = instance.get_decoded().get("_auth_user_id")
+    if user_id is not None:
+        _access_changed(int(user_id))
+
+
+def _membership_touched(instance: Membership, **kwargs: Any) -> None:
+    if not kwargs.get("created"):
+        _access_changed(instance.user_id)

@@ -1,0 +1,281 @@
+"""The log: what replies say is committed here, and only then shown.
+
+One thread with one connection writes for all running replies of the process together,
+in one INSERT. The first words of a reply are committed at once; later ones no sooner
+than a frame after the last commit, so that under load commits batch by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.db import Error as DatabaseError
+from django.db import connection, connections, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from conversations.models import Change, Message, Piece, record_change
+from conversations.status import RUNNING, Status
+
+from .models import Run
+from .reply import Ending, Gain, Reply
+
+log = logging.getLogger(__name__)
+
+#: SQLite takes at most 32,766 variables in a statement, and a row takes five.
+ROWS_PER_INSERT = 5_000
+#: A database that is away is asked again after this long, at the most.
+LONGEST_REST = 2.0
+
+
+@dataclass(eq=False)
+class Writer:
+    """One reply of this process, on its way into the store.
+
+    `run` is the lease under which it is written. `on_lost` is called when the lease is
+    found to be somebody else's: nothing more of this reply will be stored from here.
+    """
+
+    run: Run
+    conversation_id: Any
+    reply: Reply
+    on_lost: Callable[[], None]
+    announced: bool = field(default=False)  # the row says `streaming`
+
+
+class Row(NamedTuple):
+    reply_id: int
+    epoch: int
+    part: str
+    start: int
+    text: str
+
+
+class Store:
+    """Commits the gains of replies and hands what is stored to `publish`."""
+
+    def __init__(
+        self,
+        frame_seconds: float,
+        publish: Callable[[Writer, list[Gain]], None],
+    ) -> None:
+        self._frame = frame_seconds
+        self._publish = publish
+        self._waiting: dict[int, Writer] = {}
+        self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+
+    def gained(self, writer: Writer) -> None:
+        """Tell that a reply has said something that is not stored yet."""
+        self._waiting[writer.run.reply_id] = writer
+        self._wake.set()
+        if not writer.announced:
+            self._urgent.set()
+
+    async def commit_gains(self) -> None:
+        """Commit what replies gain, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            began = loop.time()
+            await self._commit()
+            await self._rest(began + self._frame - loop.time())
+
+    async def _rest(self, seconds: float) -> None:
+        """Rest until the next frame is due, or somebody's first words are there."""
+        if seconds <= 0 or self._urgent.is_set():
+            # Also a commit that took longer than a frame lets the others run.
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._urgent.wait()
+        except TimeoutError:
+            pass
+
+    async def _commit(self) -> None:
+        self._wake.clear()
+        self._urgent.clear()
+        writers, self._waiting = self._waiting, {}
+        batch = [(writer, writer.reply.gains_to_store()) for writer in writers.values()]
+        await self._write_until_done(batch)
+
+    async def _write_until_done(self, batch: list[tuple[Writer, list[Gain]]]) -> None:
+        """Write a batch, as often as it takes: the text is in memory and nobody has
+        been shown it, so a database that is away for a while costs only time."""
+        rest = 0.05
+        while True:
+            try:
+                refused = await self.in_thread(insert_gains, batch)
+                break
+            except DatabaseError:
+                log.exception("what replies gained could not be stored yet")
+                await asyncio.sleep(rest)
+                rest = min(rest * 2, LONGEST_REST)
+        for writer, gains in batch:
+            if writer.run.reply_id in refused:
+                writer.on_lost()
+            elif gains:
+                writer.reply.receive_stored(gains)
+                self._publish(writer, gains)
+
+    async def finish(self, writer: Writer, ending: Ending) -> bool:
+        """Commit the last gains and the ending in one transaction, and show both.
+
+        False where the lease was lost: then somebody else ends this reply.
+        """
+        self._waiting.pop(writer.run.reply_id, None)
+        gains = writer.reply.gains_to_store()
+        texts = {part: str(said) for part, said in writer.reply.said.items()}
+        rest = 0.05
+        while True:
+            try:
+                done = await self.in_thread(
+                    end_reply, writer.run, writer.conversation_id, texts, ending
+                )
+                break
+            except DatabaseError:
+                log.exception("the end of reply %s is not stored", writer.run.reply_id)
+                await asyncio.sleep(rest)
+                rest = min(rest * 2, LONGEST_REST)
+        if done:
+            writer.reply.receive_all_stored()
+            self._publish(writer, gains)
+        return done
+
+    async def in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(_work, work, *args))
+
+    def close(self) -> None:
+        self._thread.submit(connections.close_all)
+        self._thread.shutdown(wait=True)
+
+
+def _work(work: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return work(*args)
+    except DatabaseError:
+        connection.close()
+        raise
+
+
+def insert_gains(batch: Sequence[tuple[Writer, list[Gain]]]) -> set[int]:
+    """Insert the gains of many replies in one statement, each under its own lease.
+
+    Return the replies whose lease is somebody else's by now; of those nothing is stored.
+    """
+    rows = [
+        Row(writer.run.reply_id, writer.run.epoch, *gain)
+        for writer, gains in batch
+        for gain in gains
+    ]
+    begun = [writer for writer, _ in batch if not writer.announced]
+    if begun:
+        with transaction.atomic():
+            announce([writer.run for writer in begun])
+            stored = _insert(rows)
+        for writer in begun:
+            writer.announced = True
+    else:
+        stored = _insert(rows)
+    return {row.reply_id for row in rows} - stored
+
+
+def announce(runs: list[Run]) -> None:
+    """The rows of these replies say from now on that they are streaming."""
+    mine = Run.objects.owned_by(runs[0].owner).filter(pk__in=[run.pk for run in runs])
+    mine.update(first_token_at=timezone.now())
+    Message.objects.filter(
+        pk__in=mine.values("reply_id"), status=Status.QUEUED
+    ).update(status=Status.STREAMING)
+
+
+def _insert(rows: list[Row]) -> set[int]:
+    stored: set[int] = set()
+    for first in range(0, len(rows), ROWS_PER_INSERT):
+        stored |= _insert_at_once(rows[first : first + ROWS_PER_INSERT])
+    return stored
+
+
+# The lease is part of the statement. On PostgreSQL the rows of the leases are locked
+# too: else an owner that has just lost one could still commit behind the back of the
+# new owner, who has counted the pieces already. SQLite has one writer at a time.
+INSERT = """
+    WITH gained(reply_id, epoch, part, start, text) AS (VALUES {values})
+    INSERT INTO {piece} (reply_id, part, start, text)
+    SELECT gained.reply_id, gained.part, gained.start, gained.text
+    FROM gained JOIN {run} run
+      ON run.reply_id = gained.reply_id AND run.epoch = gained.epoch
+    WHERE run.ended_at IS NULL
+    {lock}
+    RETURNING reply_id
+"""
+
+
+def _insert_at_once(rows: list[Row]) -> set[int]:
+    if not rows:
+        return set()
+    postgresql = connection.vendor == "postgresql"
+    one = "(%s::bigint, %s::int, %s::text, %s::int, %s::text)" if postgresql else "(%s, %s, %s, %s, %s)"
+    statement = INSERT.format(
+        values=", ".join([one] * len(rows)),
+        piece=Piece._meta.db_table,
+        run=Run._meta.db_table,
+        lock="FOR SHARE OF run" if postgresql else "",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [value for row in rows for value in row])
+        return {row[0] for row in cursor.fetchall()}
+
+
+def end_reply(
+    run: Run, conversation_id: Any, texts: dict[Any, str], ending: Ending
+) -> bool:
+    """Fold the pieces of a reply into its message and end it, in one transaction.
+
+    `run` carries what was spent, to be kept. False where the lease is not `run`'s any
+    more, or the reply has ended: then nothing happens.
+    """
+    with transaction.atomic():
+        ended = run.mine().update(
+            ended_at=Now(),
+            waiting_until=None,
+            prompt_tokens=run.prompt_tokens,
+            completion_tokens=run.completion_tokens,
+            estimated=run.estimated,
+        )
+        if not ended:
+            return False
+        # A reply is never done or interrupted before it streams; that step may not have
+        # been stored, when all of it came within one frame.
+        Message.objects.filter(pk=run.reply_id, status__in=RUNNING).update(
+            status=ending.status,
+            finish_reason=ending.finish_reason[:50],
+            error=ending.error,
+            text=texts["text"],
+            reasoning=texts["reasoning"],
+            usage=usage_as_json(run),
+            ended_at=Now(),
+        )
+        Piece.objects.filter(reply_id=run.reply_id).delete()
+        record_change(conversation_id, Change.Kind.REPLY_ENDED, message_id=run.reply_id)
+    return True
+
+
+def usage_as_json(run: Run) -> dict[str, Any] | None:
+    if not run.prompt_tokens and not run.completion_tokens:
+        return None
+    return {
+        "prompt_tokens": run.prompt_tokens,
+        "completion_tokens": run.completion_tokens,
+        "cost": None,
+        "estimated": run.estimated,
+    }
