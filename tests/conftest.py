@@ -18,7 +18,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django.fixtures import Settings
 
 from conversations.models import Conversation, Membership, Role
 from tests.processes import ServerProcess
@@ -95,7 +95,7 @@ class Chat(Protocol):
 
 
 @pytest.fixture
-def chat(settings: SettingsWrapper) -> Chat:
+def chat(settings: Settings) -> Chat:
     """Sets fields of `settings.CHAT` for this test: `chat(silence_seconds=0.2)`."""
 
     def chat(**fields: Any) -> None:

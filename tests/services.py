@@ -294,7 +294,11 @@ def safe_environment(folder: Path) -> dict[str, str]:
 
 def forget_the_developer() -> None:
     for name in list(os.environ):
-        ours = name == "PORT" or name.startswith(("CHAT_", "OPENAI_")) or name.removesuffix("_FILE") in safe_environment(Path())
+        ours = (
+            name == "PORT"
+            or name.startswith(("CHAT_", "OPENAI_"))
+            or name.removesuffix("_FILE") in safe_environment(Path())
+        )
         if ours or name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
             del os.environ[name]
 

@@ -118,7 +118,8 @@ class Tab:
 
     async def cut(self) -> None:
         """Loses the connection as a cable does: nothing is said, nothing more is received."""
-        assert self.socket is not None and self.reading is not None
+        assert self.socket is not None
+        assert self.reading is not None
         self.reading.cancel()
         self.socket.transport.abort()
         with contextlib.suppress(asyncio.CancelledError):
@@ -162,19 +163,19 @@ class Tab:
 
     # Down
 
-    async def send(self, type: str, **fields: Any) -> str:
+    async def send(self, kind: str, **fields: Any) -> str:
         """Sends a command with a fresh `ref`, which is returned."""
         ref = f"ref-{next(self.refs)}"
-        await self.send_frame(json.dumps({"type": type, "ref": ref, **fields}))
+        await self.send_frame(json.dumps({"type": kind, "ref": ref, **fields}))
         return ref
 
     async def send_frame(self, frame: str | bytes) -> None:
         assert self.socket is not None
         await self.socket.send(frame)
 
-    async def command(self, type: str, **fields: Any) -> Event:
+    async def command(self, kind: str, **fields: Any) -> Event:
         """Sends a command and returns its answer; raises CommandRefused."""
-        ref = await self.send(type, **fields)
+        ref = await self.send(kind, **fields)
         answer = await self.until_event(lambda event: event.get("ref") == ref)
         if answer["type"] == "command_refused":
             raise CommandRefused(answer)
@@ -305,9 +306,9 @@ class Tab:
             raise ConnectionError(f"closed with {self.close_code} {self.close_reason!r} before the event came")
         return found
 
-    async def wait_for(self, type: str, *, seconds: float = WAIT_SECONDS, **fields: Any) -> Event:
+    async def wait_for(self, kind: str, *, seconds: float = WAIT_SECONDS, **fields: Any) -> Event:
         """The first event of this type with these fields, come already or yet to come."""
-        wanted = {"type": type, **fields}.items()
+        wanted = {"type": kind, **fields}.items()
         return await self.until_event(lambda event: wanted <= event.items(), seconds)
 
     async def until_said(self, reply: str, count: int = 1) -> str:
@@ -326,6 +327,6 @@ class Tab:
         assert self.close_code is not None
         return self.close_code
 
-    def of_type(self, type: str, **fields: Any) -> list[Event]:
-        wanted = {"type": type, **fields}.items()
+    def of_type(self, kind: str, **fields: Any) -> list[Event]:
+        wanted = {"type": kind, **fields}.items()
         return [event for event in self.events if wanted <= event.items()]

@@ -51,7 +51,9 @@ async def test_lists_its_models(client: openai.AsyncOpenAI) -> None:
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3, 5, 7])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-async def test_cut_anywhere_the_text_is_the_same(client: openai.AsyncOpenAI, upstream: Upstream, cut: int, line_end: str) -> None:
+async def test_cut_anywhere_the_text_is_the_same(
+    client: openai.AsyncOpenAI, upstream: Upstream, cut: int, line_end: str
+) -> None:
     script = Script(["é漢🙂", "", "b"], cut=cut, line_end=line_end)
     upstream.answer(script)
     assert await read(client) == script.text == upstream.requests[0].text == "é漢🙂b"
@@ -98,7 +100,9 @@ async def test_a_broken_connection_is_an_error(client: openai.AsyncOpenAI, upstr
 
 
 @pytest.mark.parametrize("before", [Reset(), Drop()])
-async def test_a_connection_may_break_before_the_first_byte(client: openai.AsyncOpenAI, upstream: Upstream, before: Reset) -> None:
+async def test_a_connection_may_break_before_the_first_byte(
+    client: openai.AsyncOpenAI, upstream: Upstream, before: Reset
+) -> None:
     upstream.answer(Script(before=[before]))
     with pytest.raises(openai.APIConnectionError):
         await read(client)

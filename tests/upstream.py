@@ -354,6 +354,11 @@ class Player:
                 await self.send(f"data: {words}{self.script.line_end * 2}".encode())
             case Raw(data):
                 await self.send(data)
+            case _:
+                await self.misbehave(step)
+
+    async def misbehave(self, step: Wait | Hold | Stall | Reset | Drop) -> None:
+        match step:
             case Wait(seconds):
                 await asyncio.sleep(seconds)
             case Hold():

@@ -1,0 +1,71 @@
+"""After a run of anything all is back where it was: tasks, threads, file descriptors, and the memory of the hub."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+
+import psutil
+import pytest
+from channels.db import database_sync_to_async
+from django.contrib.auth.models import User
+
+from conversations.models import Conversation
+from tests.conftest import LiveServer, serving
+from tests.scripts import Drop, Script, Stall, many, refuses
+from tests.upstream import Upstream
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def counts() -> dict[str, object]:
+    gc.collect()
+    return {
+        "tasks": len(asyncio.all_tasks()),
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "descriptors": psutil.Process().num_fds(),
+    }
+
+
+async def use(server: LiveServer, user: User, upstream: Upstream) -> None:
+    """A reply of every kind, tabs that close and tabs that are cut off, and two that are left without a word."""
+    conversation = await database_sync_to_async(Conversation.start)(user)
+    upstream.answer(many(20), Script(["a", Drop()]), refuses(401), Script(["a", Stall()]))
+    polite, rude = [await server.tab(user, conversation) for _ in range(2)]
+    for tab in (polite, rude):
+        await tab.open()
+    for _ in range(3):
+        asked = await polite.ask("Talk")
+        await polite.until_ended(asked.reply)
+    asked = await polite.ask("Talk")
+    await polite.until_said(asked.reply)
+    await rude.cut()
+    await polite.command("stop_reply", reply=asked.reply)
+    await polite.until_ended(asked.reply)
+    await polite.close()
+    await upstream.posts[-1].until_ended()
+
+
+async def test_a_server_that_stops_leaves_nothing(transactional_db: None, alice: User, upstream: Upstream) -> None:
+    async with serving() as server:
+        await use(server, alice, upstream)
+    before = counts()
+    for _ in range(3):
+        async with serving() as server:
+            await use(server, alice, upstream)
+    assert counts() == before
+
+
+async def test_a_server_that_goes_on_holds_nothing_of_what_has_ended(
+    transactional_db: None, alice: User, upstream: Upstream
+) -> None:
+    async with serving() as server:
+        await use(server, alice, upstream)
+        before = counts()
+        for _ in range(5):
+            await use(server, alice, upstream)
+        async with asyncio.timeout(5):
+            while (now := counts()) != before:
+                await asyncio.sleep(0.1)
+        assert now == before

@@ -1,0 +1,231 @@
+"""Several processes on one PostgreSQL and one Redis: it does not matter which of them is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from conversations.models import Conversation, Membership, Message
+from tests.conftest import LiveServer, StartProcess
+from tests.processes import ServerProcess
+from tests.scripts import Script, Stall, many, too_fast
+from tests.services import RedisServer
+from tests.tab import Tab
+from tests.upstream import Upstream
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[RedisServer]:
+    """A Redis of this test alone, to be killed."""
+    server = RedisServer()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+async def two(redis: RedisServer, start_process: StartProcess) -> tuple[ServerProcess, ServerProcess]:
+    first, second = await asyncio.gather(start_process(REDIS_URL=redis.url), start_process(REDIS_URL=redis.url))
+    return first, second
+
+
+@pytest.fixture
+async def tabs(
+    two: tuple[ServerProcess, ServerProcess], alice: User, conversation: Conversation
+) -> AsyncIterator[tuple[Tab, Tab]]:
+    """One tab on each process."""
+    opened = []
+    for process in two:
+        tab = await LiveServer(process.url).tab(alice, conversation)
+        await tab.open()
+        await tab.wait_for("conversation_snapshot")
+        opened.append(tab)
+    yield opened[0], opened[1]
+    for tab in opened:
+        await tab.close()
+        assert tab.wrongs == []
+
+
+async def test_a_reader_elsewhere_gets_every_character(tabs: tuple[Tab, Tab], upstream: Upstream) -> None:
+    here, elsewhere = tabs
+    script = many(300, pace=0.005)
+    upstream.answer(script)
+    asked = await here.ask("Talk")
+    for tab in tabs:
+        assert (await tab.until_ended(asked.reply))["status"] == "done"
+        assert tab.texts[asked.reply] == script.text
+    assert elsewhere.messages[asked.message]["text"] == "Talk"
+    # By hints, not by the second's look at the store.
+    assert len(elsewhere.of_type("reply_delta")) > 50
+
+
+async def test_a_reader_elsewhere_waits_no_longer_than_a_moment(tabs: tuple[Tab, Tab], upstream: Upstream) -> None:
+    here, elsewhere = tabs
+    upstream.answer(many(100, pace=0.02))
+    asked = await here.ask("Talk")
+    await asyncio.gather(*(tab.until_ended(asked.reply) for tab in tabs))
+    came = {event["end"]: event.at for event in here.of_type("reply_delta")}
+    late = sorted(event.at - came[event["end"]] for event in elsewhere.of_type("reply_delta") if event["end"] in came)
+    assert len(late) > 20
+    assert late[len(late) // 2] < 0.1
+
+
+async def test_stop_from_elsewhere_closes_the_upstream_within_a_second(
+    tabs: tuple[Tab, Tab], upstream: Upstream
+) -> None:
+    here, elsewhere = tabs
+    upstream.answer(Script(["Hello", Stall()]))
+    asked = await here.ask("Talk")
+    await elsewhere.until_said(asked.reply)
+    stopped = time.monotonic()
+    await elsewhere.command("stop_reply", reply=asked.reply)
+    assert await upstream.posts[0].until_closed() - stopped < 1
+    for tab in tabs:
+        assert (await tab.until_ended(asked.reply))["status"] == "stopped"
+        assert tab.texts[asked.reply] == "Hello"
+
+
+async def test_a_wait_is_visible_elsewhere(tabs: tuple[Tab, Tab], upstream: Upstream) -> None:
+    here, elsewhere = tabs
+    upstream.answer(too_fast("2"), Script(["At last."]))
+    asked = await here.ask("Talk")
+    assert (await elsewhere.wait_for("reply_waiting", reply=asked.reply, seconds=1.9))["reason"]
+    await elsewhere.until_ended(asked.reply)
+
+
+async def test_one_client_id_on_two_processes_is_one_message(tabs: tuple[Tab, Tab], upstream: Upstream) -> None:
+    for number in range(10):
+        asked = await asyncio.gather(*(tab.ask("Once", client_id=f"client-{number}") for tab in tabs))
+        assert asked[0] == asked[1]
+        await asyncio.gather(*(tab.until_ended(asked[0].reply) for tab in tabs))
+    assert await Message.objects.acount() == 20
+    assert len(upstream.posts) == 10
+
+
+async def test_a_removed_member_is_out_everywhere_within_a_second(
+    two: tuple[ServerProcess, ServerProcess], bob: User, conversation: Conversation
+) -> None:
+    """Removed by this process, which serves nobody: the others have to learn of it."""
+    membership = await Membership.objects.acreate(user=bob, conversation=conversation, role="writer")
+    opened: list[Tab] = []
+    for process in two:
+        tab = await LiveServer(process.url).tab(bob, conversation)
+        opened.append(await tab.open())
+        await tab.wait_for("conversation_snapshot")
+    await membership.adelete()
+    for tab in opened:
+        assert await tab.until_closed(seconds=1.5) == 4404
+
+
+# Redis is a hint and the database the truth
+
+
+async def test_a_redis_that_dies_in_the_middle_loses_no_text(
+    tabs: tuple[Tab, Tab], upstream: Upstream, redis: RedisServer
+) -> None:
+    here, elsewhere = tabs
+    script = many(400, pace=0.01)
+    upstream.answer(script)
+    asked = await here.ask("Talk")
+    await elsewhere.until_said(asked.reply, 500)
+    redis.kill()
+    for tab in tabs:
+        assert (await tab.until_ended(asked.reply, seconds=20))["status"] == "done"
+        assert tab.texts[asked.reply] == script.text
+    assert max_pause(elsewhere) < 2.5
+
+
+def max_pause(tab: Tab) -> float:
+    """The longest time without a delta between two."""
+    at = [event.at for event in tab.of_type("reply_delta")]
+    return max(later - earlier for earlier, later in itertools.pairwise(at))
+
+
+async def test_without_redis_everything_still_works(
+    two: tuple[ServerProcess, ServerProcess],
+    alice: User,
+    conversation: Conversation,
+    redis: RedisServer,
+    upstream: Upstream,
+) -> None:
+    redis.kill()
+    upstream.answer(Script(["Hello", Stall()]), many(10))
+    tabs = [await LiveServer(process.url).tab(alice, conversation) for process in two]
+    for tab in tabs:
+        await tab.open()
+        await tab.wait_for("conversation_snapshot")
+    here, elsewhere = tabs
+    asked = await here.ask("Talk")
+    await elsewhere.until_said(asked.reply)
+    await elsewhere.command("stop_reply", reply=asked.reply)
+    for tab in tabs:
+        assert (await tab.until_ended(asked.reply))["status"] == "stopped"
+        await tab.close()
+    await upstream.posts[0].until_closed(seconds=2)
+
+
+async def test_a_redis_that_comes_back_is_used_again(
+    tabs: tuple[Tab, Tab], upstream: Upstream, redis: RedisServer
+) -> None:
+    here, elsewhere = tabs
+    redis.kill()
+    await here.until_ended((await here.ask("Without")).reply)
+    redis.start()
+    for _ in range(20):
+        upstream.answer(many(40, pace=0.02))
+        asked = await here.ask("With")
+        await asyncio.gather(*(tab.until_ended(asked.reply) for tab in tabs))
+        if len(elsewhere.of_type("reply_delta", reply=asked.reply)) > 10:
+            return
+    pytest.fail("hints never came back")
+
+
+async def test_a_redis_that_answers_no_more_holds_up_nobody(
+    tabs: tuple[Tab, Tab], upstream: Upstream, redis: RedisServer
+) -> None:
+    here, elsewhere = tabs
+    script = many(200, pace=0.01)
+    upstream.answer(script)
+    asked = await here.ask("Talk")
+    await elsewhere.until_said(asked.reply, 500)
+    redis.pause()
+    for tab in tabs:
+        assert (await tab.until_ended(asked.reply, seconds=20))["status"] == "done"
+        assert tab.texts[asked.reply] == script.text
+    redis.resume()
+    assert max_pause(here) < 0.5
+
+
+async def test_no_key_stays_behind_in_redis(tabs: tuple[Tab, Tab], upstream: Upstream, redis: RedisServer) -> None:
+    here, _ = tabs
+    await here.until_ended((await here.ask("Talk")).reply)
+    assert redis.keys() == []
+
+
+async def test_several_tabs_on_several_processes_ask_at_once(
+    two: tuple[ServerProcess, ServerProcess], alice: User, upstream: Upstream
+) -> None:
+    from channels.db import database_sync_to_async
+
+    async def talk(number: int) -> None:
+        conversation: Any = await database_sync_to_async(Conversation.start)(alice)
+        tabs = [await LiveServer(process.url).tab(alice, conversation) for process in two]
+        for tab in tabs:
+            await tab.open()
+        asked = await tabs[number % 2].ask(f"reply-{number}")
+        for tab in tabs:
+            await tab.until_ended(asked.reply, seconds=30)
+            assert tab.texts[asked.reply] == many(100, seed=f"reply-{number}").text
+            assert tab.wrongs == []
+            await tab.close()
+
+    upstream.always(lambda request: many(100, pace=0.01, seed=request.asked))
+    await asyncio.gather(*(talk(number) for number in range(20)))
