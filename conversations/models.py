@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from channels.db import database_sync_to_async
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.db import models, transaction
 from django.db.models import F, Q
@@ -354,7 +355,7 @@ class Conversation(models.Model):
         replies that run at once."""
         # One user may ask in two conversations at once, and their locks are two; this
         # UPDATE changes nothing and lets the second wait for the first.
-        type(user)._default_manager.filter(pk=user.pk).update(is_active=F("is_active"))
+        get_user_model()._default_manager.filter(pk=user.pk).update(is_active=F("is_active"))
         mine = Message.objects.filter(parent__author=user)
         if mine.running().count() >= settings.CHAT.running_per_user:
             raise Refused(
