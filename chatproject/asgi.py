@@ -18,14 +18,8 @@ from streaming import process  # noqa: E402
 from streaming.origins import OriginValidator  # noqa: E402
 from streaming.routing import websocket_urlpatterns  # noqa: E402
 
-router = ProtocolTypeRouter(
-    {
-        "http": pages,
-        "websocket": OriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
-        ),
-    }
-)
+sockets: Any = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+router: Any = ProtocolTypeRouter({"http": pages, "websocket": OriginValidator(sockets)})
 
 _drains_with_twisted = False
 
@@ -58,11 +52,12 @@ def drain_with_twisted() -> None:
     global _drains_with_twisted
     if _drains_with_twisted or "twisted.internet.reactor" not in sys.modules:
         return
-    from twisted.internet import defer, reactor
+    from twisted.internet import defer
 
+    reactor: Any = sys.modules["twisted.internet.reactor"]
     _drains_with_twisted = True
-    if reactor.running:  # type: ignore[attr-defined]
-        reactor.addSystemEventTrigger(  # type: ignore[attr-defined]
+    if reactor.running:
+        reactor.addSystemEventTrigger(
             "before",
             "shutdown",
             lambda: defer.Deferred.fromFuture(asyncio.ensure_future(process.stop())),

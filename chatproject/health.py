@@ -44,7 +44,9 @@ async def _database() -> None:
 
 
 async def _channel_layer() -> None:
-    await get_channel_layer().group_send("health", {"type": "health"})
+    layer = get_channel_layer()
+    assert layer is not None
+    await layer.group_send("health", {"type": "health"})
 
 
 async def _static_files() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Self
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractUser, AnonymousUser
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
@@ -28,7 +28,7 @@ from .refusals import Refused
 from .status import RUNNING, Status
 from .text import first_line, storable
 
-Viewer = AbstractUser | AnonymousUser
+Viewer = User | AnonymousUser
 
 #: A title made from the first question stays on one line of the sidebar.
 TITLE_FROM_TEXT = 60
@@ -40,9 +40,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         a person: what is missing and what is somebody else's look the same."""
         if not user.is_authenticated or not user.is_active:
             return self.none()
-        return self.filter(membership__user_id=user.pk).annotate(
-            my_role=F("membership__role")
-        )
+        return self.filter(membership__user_id=user.pk).annotate(my_role=F("membership__role"))
 
     def newest_first(self) -> Self:
         return self.order_by("-updated_at", "-pk")
@@ -70,18 +68,12 @@ class Conversation(models.Model):
     model = models.CharField(_("model"), max_length=200, blank=True)
     system_prompt = models.TextField(_("system prompt"), blank=True)
     #: The last message of the branch that is shown, the same for all who look.
-    head = models.ForeignKey(
-        "Message", models.SET_NULL, null=True, blank=True, related_name="+"
-    )
+    head = models.ForeignKey("Message", models.SET_NULL, null=True, blank=True, related_name="+")
     #: The number of the newest lasting change, see `Change`.
     version = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
-    updated_at = models.DateTimeField(
-        _("last activity"), default=timezone.now, db_index=True
-    )
-    members = models.ManyToManyField(
-        settings.AUTH_USER_MODEL, through="Membership", related_name="conversations"
-    )
+    updated_at = models.DateTimeField(_("last activity"), default=timezone.now, db_index=True)
+    members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="conversations")
 
     objects = ConversationQuerySet.as_manager()
 
@@ -93,13 +85,11 @@ class Conversation(models.Model):
         return self.title or str(_("New conversation"))
 
     @classmethod
-    def start(cls, user: AbstractUser, model: str = "") -> Self:
+    def start(cls, user: User, model: str = "") -> Conversation:
         """Make an empty conversation owned by `user`."""
         with transaction.atomic():
             conversation = cls.objects.create(model=model[:200])
-            Membership.objects.create(
-                conversation=conversation, user=user, role=Role.OWNER
-            )
+            Membership.objects.create(conversation=conversation, user=user, role=Role.OWNER)
         return conversation
 
     # Commands: each is one transaction, and says no by raising Refused.
@@ -107,7 +97,7 @@ class Conversation(models.Model):
     @transaction.atomic
     def post(
         self,
-        user: AbstractUser,
+        user: User,
         text: str,
         client_id: str,
         *,
@@ -128,9 +118,7 @@ class Conversation(models.Model):
         return self._ask(user, text, client_id, before, model)
 
     @transaction.atomic
-    def edit(
-        self, user: AbstractUser, message: str, client_id: str, text: str
-    ) -> Exchange:
+    def edit(self, user: User, message: str, client_id: str, text: str) -> Exchange:
         """Store another wording beside a question, as a branch of its own, and a
         queued reply to it. Nothing is overwritten."""
         self._lock(user)
@@ -142,9 +130,7 @@ class Conversation(models.Model):
         return self._ask(user, text, client_id, old.parent, "")
 
     @transaction.atomic
-    def retry(
-        self, user: AbstractUser, reply: str, client_id: str, model: str = ""
-    ) -> Exchange:
+    def retry(self, user: User, reply: str, client_id: str, model: str = "") -> Exchange:
         """Queue another reply to the same question."""
         self._lock(user)
         if known := self._known(client_id):
@@ -154,9 +140,7 @@ class Conversation(models.Model):
         return Exchange(None, self._queue(old.parent, model or old.model, client_id))
 
     @transaction.atomic
-    def continue_reply(
-        self, user: AbstractUser, reply: str, client_id: str
-    ) -> Exchange:
+    def continue_reply(self, user: User, reply: str, client_id: str) -> Exchange:
         """Queue a reply that begins with the text of one that was cut off.
 
         A terminal state is reached once, so the cut-off reply stays as it is and the
@@ -174,7 +158,7 @@ class Conversation(models.Model):
         return Exchange(None, longer)
 
     @transaction.atomic
-    def select_branch(self, user: AbstractUser, message: str) -> None:
+    def select_branch(self, user: User, message: str) -> None:
         """Show the branch through `message`, down to its newest leaf, to all."""
         self._lock(user)
         leaf = self._message(message).newest_leaf()
@@ -182,7 +166,7 @@ class Conversation(models.Model):
             self._change(head=leaf)
 
     @transaction.atomic
-    def rename(self, user: AbstractUser, title: str) -> None:
+    def rename(self, user: User, title: str) -> None:
         """Give the conversation a title of one line."""
         self._lock(user)
         title = " ".join(storable(title).split())
@@ -191,14 +175,13 @@ class Conversation(models.Model):
         if len(title) > settings.CHAT.title_characters:
             raise Refused(
                 "too_large",
-                str(_("A title has at most %d characters."))
-                % settings.CHAT.title_characters,
+                str(_("A title has at most %d characters.")) % settings.CHAT.title_characters,
             )
         if title != self.title:
             self._change(title=title)
 
     @transaction.atomic
-    def remove(self, user: AbstractUser) -> None:
+    def remove(self, user: User) -> None:
         """Delete the conversation with all that was said in it. Owners only."""
         self._lock(user)
         if self.my_role != Role.OWNER:
@@ -214,7 +197,7 @@ class Conversation(models.Model):
         self.delete()
         transaction.on_commit(gone)
 
-    def reply_to_stop(self, user: AbstractUser, reply: str) -> Message | None:
+    def reply_to_stop(self, user: User, reply: str) -> Message | None:
         """Return the reply if `user` may stop it and there is something to stop."""
         now = Conversation.objects.visible_to(user).filter(pk=self.pk).first()
         if now is None:
@@ -254,7 +237,7 @@ class Conversation(models.Model):
 
     # The steps that commands are made of. All expect the lock.
 
-    def _lock(self, user: AbstractUser) -> None:
+    def _lock(self, user: User) -> None:
         """Make this the only command that changes the conversation until the commit,
         and load it as it is now, as `user` may see and change it."""
         # Not select_for_update, which does nothing on SQLite: an UPDATE locks anywhere.
@@ -269,9 +252,7 @@ class Conversation(models.Model):
 
     def _known(self, client_id: str) -> Message | None:
         if not 0 < len(client_id) <= 64 or client_id != storable(client_id):
-            raise Refused(
-                "invalid", str(_("A client_id has between 1 and 64 characters."))
-            )
+            raise Refused("invalid", str(_("A client_id has between 1 and 64 characters.")))
         return self.messages.filter(client_id=client_id).first()
 
     def _message(self, pk: str) -> Message:
@@ -293,7 +274,7 @@ class Conversation(models.Model):
 
     def _ask(
         self,
-        user: AbstractUser,
+        user: User,
         text: str,
         client_id: str,
         parent: Message | None,
@@ -304,8 +285,7 @@ class Conversation(models.Model):
         if len(text) > settings.CHAT.message_characters:
             raise Refused(
                 "too_large",
-                str(_("A message has at most %d characters."))
-                % settings.CHAT.message_characters,
+                str(_("A message has at most %d characters.")) % settings.CHAT.message_characters,
             )
         self._check_pace(user)
         text = storable(text)
@@ -327,9 +307,7 @@ class Conversation(models.Model):
             self._change(title=first_line(text, TITLE_FROM_TEXT))
         return Exchange(asked, reply)
 
-    def _queue(
-        self, parent: Message | None, model: str, client_id: str | None = None
-    ) -> Message:
+    def _queue(self, parent: Message | None, model: str, client_id: str | None = None) -> Message:
         reply = Message(
             conversation=self,
             parent=parent,
@@ -350,7 +328,7 @@ class Conversation(models.Model):
         )
         return reply
 
-    def _check_pace(self, user: AbstractUser) -> None:
+    def _check_pace(self, user: User) -> None:
         """Hold one user to the site's interval between questions and to a number of
         replies that run at once."""
         # One user may ask in two conversations at once, and their locks are two; this
@@ -360,8 +338,7 @@ class Conversation(models.Model):
         if mine.running().count() >= settings.CHAT.running_per_user:
             raise Refused(
                 "busy",
-                str(_("%d of your replies are being written. Wait for one to end."))
-                % settings.CHAT.running_per_user,
+                str(_("%d of your replies are being written. Wait for one to end.")) % settings.CHAT.running_per_user,
             )
         interval = timedelta(seconds=settings.CHAT.interval_seconds)
         if not interval:
@@ -379,23 +356,17 @@ class Conversation(models.Model):
         for name, value in fields.items():
             setattr(self, name, value)
         Conversation.objects.filter(pk=self.pk).update(**fields)
-        data = {
-            name: str(value.pk) if isinstance(value, Message) else value
-            for name, value in fields.items()
-        }
+        data = {name: str(value.pk) if isinstance(value, Message) else value for name, value in fields.items()}
         self._record(Change.Kind.CONVERSATION_CHANGED, data=data)
 
-    def _record(
-        self, kind: str, message: Message | None = None, data: Any = None
-    ) -> None:
+    def _record(self, kind: str, message: Message | None = None, data: Any = None) -> None:
         """Give one lasting change its number, in the transaction that makes it."""
         if kind == Change.Kind.MESSAGE_CREATED and message is not None:
             self.head = message
             data = {"head": str(message.pk)}
         fields = {"head": message} if message is not None else {}
-        self.version = record_change(
-            self.pk, kind, message_id=message and message.pk, data=data, **fields
-        )
+        message_id = None if message is None else message.pk
+        self.version = record_change(self.pk, kind, message_id=message_id, data=data, **fields)
 
     #: Set by `visible_to` and by the lock: what the person who asked may do here.
     my_role: str = ""
@@ -451,11 +422,7 @@ class Membership(models.Model):
     class Meta:
         verbose_name = _("membership")
         verbose_name_plural = _("memberships")
-        constraints = [
-            models.UniqueConstraint(
-                fields=["user", "conversation"], name="one_membership_a_person"
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=["user", "conversation"], name="one_membership_a_person")]
 
     def __str__(self) -> str:
         return f"{self.user} ({self.get_role_display()})"
@@ -471,7 +438,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         if leaf_id is None:
             return self.none()
         table = Message._meta.db_table
-        path = RawSQL(
+        path = RawSQL(  # noqa: S611 - the table's name is ours, the values are passed apart
             f"""
             WITH RECURSIVE path(id, parent_id, steps) AS (
                 SELECT id, parent_id, 1 FROM {table} WHERE id = %s
@@ -494,22 +461,14 @@ class Message(models.Model):
         ASSISTANT = "assistant", _("assistant")
         SYSTEM = "system", _("system")
 
-    conversation = models.ForeignKey(
-        Conversation, models.CASCADE, related_name="messages"
-    )
-    parent = models.ForeignKey(
-        "self", models.CASCADE, null=True, blank=True, related_name="children"
-    )
+    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="messages")
+    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
     role = models.CharField(_("role"), max_length=10, choices=Role)
-    author = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True
-    )
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True)
     #: Of a reply: empty until it has ended; what it is while it grows, its pieces tell.
     text = models.TextField(_("text"), blank=True)
     reasoning = models.TextField(_("reasoning"), blank=True)
-    status = models.CharField(
-        _("status"), max_length=12, choices=[(s.value, s.value) for s in Status]
-    )
+    status = models.CharField(_("status"), max_length=12, choices=[(s.value, s.value) for s in Status])
     model = models.CharField(_("model"), max_length=200, blank=True)
     #: Who answered: the name of a provider, kept as it was then.
     provider = models.CharField(_("provider"), max_length=200, blank=True)
@@ -519,11 +478,11 @@ class Message(models.Model):
     #: `{"prompt_tokens", "completion_tokens", "cost", "estimated"}`.
     usage = models.JSONField(null=True, blank=True)
     #: Made by the tab that asked, so that asking twice is asking once.
-    client_id = models.CharField(max_length=64, null=True, blank=True, editable=False)
-    #: Of a reply: the oldest message the model was shown, where that was not all.
-    sight = models.ForeignKey(
-        "self", models.SET_NULL, null=True, blank=True, related_name="+"
+    client_id = models.CharField(  # noqa: DJ001 - many have none, and only NULLs may be many
+        max_length=64, null=True, blank=True, editable=False
     )
+    #: Of a reply: the oldest message the model was shown, where that was not all.
+    sight = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(_("time"), default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -532,11 +491,7 @@ class Message(models.Model):
     class Meta:
         verbose_name = _("message")
         verbose_name_plural = _("messages")
-        constraints = [
-            models.UniqueConstraint(
-                fields=["conversation", "client_id"], name="one_message_a_client_id"
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=["conversation", "client_id"], name="one_message_a_client_id")]
         indexes = [
             # Running replies are few whatever the history: the sweep and the limits
             # look only at them.
@@ -558,14 +513,13 @@ class Message(models.Model):
     def can_continue(self) -> bool:
         """Was this reply cut off in the middle of something?"""
         return bool(self.text) and (
-            self.status in (Status.STOPPED, Status.INTERRUPTED, Status.FAILED)
-            or self.finish_reason == "length"
+            self.status in (Status.STOPPED, Status.INTERRUPTED, Status.FAILED) or self.finish_reason == "length"
         )
 
     def newest_leaf(self) -> Message:
         """Return the end of the branch below this message that was begun last."""
         table = Message._meta.db_table
-        newest = RawSQL(
+        newest = RawSQL(  # noqa: S611 - as above
             f"""
             WITH RECURSIVE down(id) AS (
                 SELECT id FROM {table} WHERE id = %s
@@ -600,9 +554,7 @@ class Piece(models.Model):
         constraints = [
             # Two pieces cannot claim the same place: a zombie's write would fail here
             # even if the lease had not refused it.
-            models.UniqueConstraint(
-                fields=["reply", "part", "start"], name="one_piece_a_place"
-            )
+            models.UniqueConstraint(fields=["reply", "part", "start"], name="one_piece_a_place")
         ]
 
     def __str__(self) -> str:
@@ -611,16 +563,11 @@ class Piece(models.Model):
 
 def grown_texts(reply_ids: Iterable[int]) -> dict[int, dict[str, str]]:
     """Return what is stored of each running reply: `{reply: {part: text}}`."""
-    texts: dict[int, dict[str, list[str]]] = {
-        pk: {"text": [], "reasoning": []} for pk in reply_ids
-    }
+    texts: dict[int, dict[str, list[str]]] = {pk: {"text": [], "reasoning": []} for pk in reply_ids}
     pieces = Piece.objects.filter(reply_id__in=list(texts)).order_by("start")
     for reply_id, part, text in pieces.values_list("reply_id", "part", "text"):
         texts[reply_id][part].append(text)
-    return {
-        pk: {part: "".join(found) for part, found in parts.items()}
-        for pk, parts in texts.items()
-    }
+    return {pk: {part: "".join(found) for part, found in parts.items()} for pk, parts in texts.items()}
 
 
 class Change(models.Model):
@@ -636,9 +583,7 @@ class Change(models.Model):
         REPLY_ENDED = "reply_ended"
         CONVERSATION_CHANGED = "conversation_changed"
 
-    conversation = models.ForeignKey(
-        Conversation, models.CASCADE, related_name="changes"
-    )
+    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="changes")
     version = models.PositiveBigIntegerField()
     kind = models.CharField(max_length=24, choices=Kind)
     message = models.ForeignKey(Message, models.CASCADE, null=True, related_name="+")
@@ -646,11 +591,7 @@ class Change(models.Model):
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["conversation", "version"], name="one_change_a_version"
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=["conversation", "version"], name="one_change_a_version")]
 
     def __str__(self) -> str:
         return f"{self.version}: {self.kind}"

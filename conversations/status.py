@@ -22,9 +22,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     # A queued reply can be stopped, or fail, before its first byte; it cannot be
     # done or interrupted, because nothing of it was ever said.
     Status.QUEUED: frozenset({Status.STREAMING, Status.STOPPED, Status.FAILED}),
-    Status.STREAMING: frozenset(
-        {Status.DONE, Status.STOPPED, Status.INTERRUPTED, Status.FAILED}
-    ),
+    Status.STREAMING: frozenset({Status.DONE, Status.STOPPED, Status.INTERRUPTED, Status.FAILED}),
     Status.DONE: frozenset(),
     Status.STOPPED: frozenset(),
     Status.INTERRUPTED: frozenset(),

@@ -139,9 +139,7 @@ def _sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         .annotate(seen_version=F("membership__seen_version"))
         .newest_first()
     )
-    entries = [
-        wire.sidebar_entry(row) for row in rows[: settings.CHAT.sidebar_conversations]
-    ]
+    entries = [wire.sidebar_entry(row) for row in rows[: settings.CHAT.sidebar_conversations]]
     for entry in entries:
         entry["updated_at"] = parse_datetime(entry["updated_at"])
     return entries

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import User
 
 from .models import Change, Conversation, Message, grown_texts
 
@@ -26,7 +26,7 @@ def time_as_json(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def user_as_json(user: AbstractUser) -> Json:
+def user_as_json(user: User) -> Json:
     return {"id": str(user.pk), "name": user.get_full_name() or user.get_username()}
 
 
@@ -34,7 +34,7 @@ def message_as_json(message: Message, siblings: Sequence[int] = ()) -> Json:
     """Return one message. `siblings` are the keys of all messages with the same parent;
     without them the field is left out, and the reader counts what it has seen."""
     parent, sight = message.parent_id, message.sight_id
-    shown = {
+    shown: Json = {
         "id": str(message.pk),
         "client_id": message.client_id,
         "parent": None if parent is None else str(parent),
@@ -59,9 +59,7 @@ def message_as_json(message: Message, siblings: Sequence[int] = ()) -> Json:
 def messages_as_json(messages: Sequence[Message]) -> list[Json]:
     """Return messages of one conversation with their siblings, in two queries."""
     siblings = _siblings_of(messages)
-    return [
-        message_as_json(message, siblings[message.parent_id]) for message in messages
-    ]
+    return [message_as_json(message, siblings[message.parent_id]) for message in messages]
 
 
 def _siblings_of(messages: Sequence[Message]) -> dict[int | None, list[int]]:
@@ -70,9 +68,7 @@ def _siblings_of(messages: Sequence[Message]) -> dict[int | None, list[int]]:
         return siblings
     same = Message.objects.filter(conversation_id=messages[0].conversation_id)
     parents = {message.parent_id for message in messages}
-    found = list(
-        same.filter(parent_id__in=parents - {None}).values_list("parent_id", "pk")
-    )
+    found = list(same.filter(parent_id__in=parents - {None}).values_list("parent_id", "pk"))
     if None in parents:
         found += same.filter(parent_id=None).values_list("parent_id", "pk")
     for parent, pk in sorted(found, key=lambda pair: pair[1]):
@@ -101,9 +97,7 @@ def sidebar_entry(conversation: Conversation) -> Json:
     }
 
 
-def page_as_json(
-    conversation: Conversation, before: Message | None = None
-) -> tuple[list[Json], bool]:
+def page_as_json(conversation: Conversation, before: Message | None = None) -> tuple[list[Json], bool]:
     """Return a page of the shown branch, oldest first, and whether older ones exist."""
     size = settings.CHAT.page_messages
     messages = conversation.branch(size + 1, before)
@@ -111,7 +105,7 @@ def page_as_json(
     return messages_as_json(shown), len(messages) > size
 
 
-def snapshot(conversation: Conversation, user: AbstractUser) -> Json:
+def snapshot(conversation: Conversation, user: User) -> Json:
     """Return the whole of what a tab has to know to show a conversation.
 
     The version is read first by whoever loaded `conversation`: rows that are newer than
@@ -136,9 +130,7 @@ def running_replies(conversation: Conversation) -> list[Json]:
     """Return every running reply of a conversation with the text that is stored."""
     replies = list(conversation.messages.running().order_by("pk"))
     texts = grown_texts(reply.pk for reply in replies)
-    return [
-        reply_snapshot(reply.pk, reply.status, **texts[reply.pk]) for reply in replies
-    ]
+    return [reply_snapshot(reply.pk, reply.status, **texts[reply.pk]) for reply in replies]
 
 
 def reply_snapshot(reply: int, status: str, text: str, reasoning: str) -> Json:

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user, get_user_model
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import User
 
 from conversations.models import Membership
 
@@ -23,10 +23,10 @@ from .events import Close
 Place = tuple[Any, int, str, str | None]
 
 
-def user_of(user_id: int) -> AbstractUser | None:
+def user_of(user_id: int) -> User | None:
     """Return an active user, or None."""
     users = get_user_model()._default_manager
-    return users.filter(pk=user_id, is_active=True).first()  # type: ignore[return-value]
+    return users.filter(pk=user_id, is_active=True).first()
 
 
 def signed_in_user(session_key: str) -> int | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Any
+from typing import Any, cast
 
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import User
 from django.db import DatabaseError
 
 from conversations.models import Conversation
@@ -28,12 +28,15 @@ from .pace import Pace
 
 log = logging.getLogger(__name__)
 
+UNAVAILABLE = Refused("unavailable", "The database is not there just now. Try again.")
+
 
 class TabConsumer(AsyncWebsocketConsumer):
     """A signed-in socket with a reader of the hub: the part common to all of them."""
 
     # The process has the seat in the groups, see `hub`.
-    channel_layer_alias: str = None  # type: ignore[assignment]
+    channel_layer_alias = None  # type: ignore[assignment]
+    user: User
     conversation: Conversation | None = None
     reader: Reader | None = None
     sender: asyncio.Task[None] | None = None
@@ -58,9 +61,9 @@ class TabConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         await self.accept()
-        self.user = self.scope["user"]
+        self.user = cast(User, self.scope["user"])
         self.pace = Pace(settings.CHAT.frames_per_minute)
-        if not self.user.is_authenticated or not self.user.is_active:
+        if not is_signed_in(self.scope["user"]):
             await self.close(Close.SIGNED_OUT)
         elif not await self.may_look():
             await self.close(Close.NOT_FOUND)
@@ -82,7 +85,7 @@ class TabConsumer(AsyncWebsocketConsumer):
             session_key=self.scope["session"].session_key or "",
             max_unacked=settings.CHAT.buffer_bytes,
         )
-        self.hub.seat(self.reader, self.conversation and self.conversation.pk)
+        self.hub.seat(self.reader, self.conversation.pk if self.conversation else None)
         self.sender = asyncio.create_task(self.send_frames(), name="socket")
         await self.tell_first(self.reader)
 
@@ -97,9 +100,7 @@ class TabConsumer(AsyncWebsocketConsumer):
                 await self.send(text_data=frame)
             await self.close(self.reader.close_code)
 
-    async def receive(
-        self, text_data: str | None = None, bytes_data: bytes | None = None
-    ) -> None:
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self.reader is None or self.reader.close_code is not None:
             return
         frame = bytes_data if text_data is None else text_data
@@ -127,14 +128,11 @@ class TabConsumer(AsyncWebsocketConsumer):
             answer = events.command_refused(refused, command)
         except DatabaseError:
             log.exception("a command was not carried out")
-            refused = Refused("unavailable", "The database is not there. Try again.")
-            answer = events.command_refused(refused, command)
+            answer = events.command_refused(UNAVAILABLE, command)
         if answer is not None:
             reader.tell(events.encode(answer))
 
-    async def answer(
-        self, command: events.Command, reader: Reader
-    ) -> dict[str, Any] | None:
+    async def answer(self, command: events.Command, reader: Reader) -> dict[str, Any] | None:
         """Return the answer to a command, or None where it has none."""
         if isinstance(command, events.Ping):
             return events.pong(command)
@@ -144,7 +142,7 @@ class TabConsumer(AsyncWebsocketConsumer):
             return None
         raise Refused("invalid", "This socket shows no conversation.")
 
-    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+    async def websocket_disconnect(self, message: Any) -> None:
         raise StopConsumer
 
 
@@ -162,8 +160,6 @@ class MeConsumer(TabConsumer):
 class ConversationConsumer(TabConsumer):
     """One tab that shows one conversation: commands in, events out."""
 
-    user: AbstractUser
-
     async def may_look(self) -> bool:
         pk = self.scope["url_route"]["kwargs"]["pk"]
         visible = Conversation.objects.visible_to(self.user)
@@ -179,11 +175,10 @@ class ConversationConsumer(TabConsumer):
         if not seen:
             reader.close(Close.NOT_FOUND)
 
-    async def answer(
-        self, command: events.Command, reader: Reader
-    ) -> dict[str, Any] | None:
+    async def answer(self, command: events.Command, reader: Reader) -> dict[str, Any] | None:
         if isinstance(command, events.Sync):
-            return await self.sync(command, reader)
+            await self.sync(command, reader)
+            return None
         if type(command) in (events.Ping, events.Ack):
             return await super().answer(command, reader)
         assert self.conversation is not None
@@ -195,15 +190,17 @@ class ConversationConsumer(TabConsumer):
         if command.version is None and not command.replies:
             seen = await self.hub.give_snapshot(reader, self.user)
         elif command.version is not None:
-            seen = await self.hub.give_changes(
-                reader, self.user, command.version, known=command.replies.keys()
-            )
+            seen = await self.hub.give_changes(reader, self.user, command.version, known=command.replies.keys())
         else:
             seen = True
         if not seen:
             reader.close(Close.NOT_FOUND)
         elif command.replies:
             await self.hub.tell_again(reader, command.replies)
+
+
+def is_signed_in(user: Any) -> bool:
+    return bool(user and user.is_authenticated and user.is_active)
 
 
 def version_in(query: bytes) -> int | None:

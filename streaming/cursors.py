@@ -30,9 +30,7 @@ class LiveReply:
     that runs elsewhere they are a mirror, fed by hints and by what is stored.
     """
 
-    def __init__(
-        self, pk: int, said: dict[Part, GrowingText], ends: dict[Part, int]
-    ) -> None:
+    def __init__(self, pk: int, said: dict[Part, GrowingText], ends: dict[Part, int]) -> None:
         self.pk = pk
         self.said = said
         self.ends = ends
@@ -62,9 +60,7 @@ class LiveReply:
     def become_mirror(self) -> None:
         """The reply runs here no longer: hold what may be shown, apart from the runner's
         own objects, which may have said more than was stored."""
-        self.said = {
-            part: GrowingText(self.said[part].since(0, self.ends[part])) for part in PARTS
-        }
+        self.said = {part: GrowingText(self.said[part].since(0, self.ends[part])) for part in PARTS}
         self.ends = dict(self.ends)
         self.is_own = False
 
@@ -117,9 +113,7 @@ class Room:
 
     def reaches_back_to(self, version: int) -> bool:
         """Can a reader who holds `version` be served from what is remembered?"""
-        return version >= self.version or (
-            bool(self.log) and version >= self.log[0].version - 1
-        )
+        return version >= self.version or (bool(self.log) and version >= self.log[0].version - 1)
 
     def entry_after(self, version: int) -> Entry | None:
         if version >= self.version:
@@ -183,9 +177,7 @@ class Reader:
 
     def tell_again(self, live: LiveReply, have: Mapping[Part, int]) -> None:
         """Tell a reply on from where the reader says that it stands, ended or not."""
-        self._have[live.pk] = {
-            part: min(max(have.get(part, 0), 0), live.ends[part]) for part in PARTS
-        }
+        self._have[live.pk] = {part: min(max(have.get(part, 0), 0), live.ends[part]) for part in PARTS}
         if self.room is None or live.pk not in self.room.replies:
             self._retold[live.pk] = live
         self.wake()

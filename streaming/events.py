@@ -189,14 +189,10 @@ def reply_delta(reply: int, part: str, start: int, text: str) -> str:
 
 
 def reply_waiting(reply: int, reason: str, until: str) -> str:
-    return encode(
-        {"type": "reply_waiting", "reply": str(reply), "reason": reason, "until": until}
-    )
+    return encode({"type": "reply_waiting", "reply": str(reply), "reason": reason, "until": until})
 
 
-def command_done(
-    command: Command, message: int | None = None, reply: int | None = None
-) -> dict[str, Any]:
+def command_done(command: Command, message: int | None = None, reply: int | None = None) -> dict[str, Any]:
     done: dict[str, Any] = {"type": "command_done", **_of(command)}
     if message is not None:
         done["message"] = str(message)

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import User
 from django.db.models import F
 
 from conversations import wire
@@ -95,7 +95,7 @@ class Hub:
     def readers_of(self, user_id: int) -> int:
         return len(self._users.get(user_id, ()))
 
-    async def give_snapshot(self, reader: Reader, user: AbstractUser) -> bool:
+    async def give_snapshot(self, reader: Reader, user: User) -> bool:
         """Tell a reader the whole conversation as it is stored. False where it cannot
         be seen (any more)."""
         assert reader.room is not None
@@ -110,7 +110,7 @@ class Hub:
     async def give_changes(
         self,
         reader: Reader,
-        user: AbstractUser,
+        user: User,
         version: int,
         known: Collection[str] = (),
     ) -> bool:
@@ -392,9 +392,7 @@ class Hub:
             await self._recheck(readers)
 
     async def _recheck(self, readers: list[Reader]) -> None:
-        places = [
-            (r, r.user_id, r.session_key, r.room.pk if r.room else None) for r in readers
-        ]
+        places = [(r, r.user_id, r.session_key, r.room.pk if r.room else None) for r in readers]
         for reader, code in await self._threads.run(access.refused, places):
             reader.close(code)
 
@@ -433,7 +431,7 @@ def _ends(replies: Iterable[dict[str, Any]]) -> dict[int, Any]:
 # What the hub reads. These run on its own threads.
 
 
-def load_snapshot(pk: str, user: AbstractUser) -> dict[str, Any] | None:
+def load_snapshot(pk: str, user: User) -> dict[str, Any] | None:
     conversation = Conversation.objects.visible_to(user).filter(pk=pk).first()
     if conversation is None:
         return None
@@ -443,13 +441,13 @@ def load_snapshot(pk: str, user: AbstractUser) -> dict[str, Any] | None:
     return found
 
 
-def load_changes(
-    pk: str, user: AbstractUser, version: int
-) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]] | None:
+def load_changes(pk: str, user: User, version: int) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]] | None:
     """Return the version, the events since `version`, and the running replies."""
     conversation = Conversation.objects.visible_to(user).filter(pk=pk).first()
-    changes = conversation and conversation.changes_after(version, LONGEST_LOG)
-    if conversation is None or changes is None:
+    if conversation is None:
+        return None
+    changes = conversation.changes_after(version, LONGEST_LOG)
+    if changes is None:
         return None
     _mark_seen(conversation, user)
     replies = wire.running_replies(conversation)
@@ -457,10 +455,10 @@ def load_changes(
     return conversation.version, wire.changes_as_json(changes), replies
 
 
-def _mark_seen(conversation: Conversation, user: AbstractUser) -> None:
-    Membership.objects.filter(
-        conversation=conversation, user=user, seen_version__lt=conversation.version
-    ).update(seen_version=conversation.version)
+def _mark_seen(conversation: Conversation, user: User) -> None:
+    Membership.objects.filter(conversation=conversation, user=user, seen_version__lt=conversation.version).update(
+        seen_version=conversation.version
+    )
 
 
 def _add_waits(replies: list[dict[str, Any]]) -> None:
@@ -478,9 +476,7 @@ def _add_waits(replies: list[dict[str, Any]]) -> None:
         reply["waiting"] = waits.get(reply["reply"])
 
 
-def load_entries(
-    pk: str, version: int
-) -> tuple[int, list[Change] | None, dict[int, dict[str, str]]] | None:
+def load_entries(pk: str, version: int) -> tuple[int, list[Change] | None, dict[int, dict[str, str]]] | None:
     """Return the version of a conversation, its changes after `version`, and the stored
     texts of its running replies."""
     conversation = Conversation.objects.filter(pk=pk).first()
@@ -500,9 +496,7 @@ def load_pieces(reply_id: int, ends: dict[Any, int]) -> list[tuple[Any, int, str
     return [
         piece
         for part, end in ends.items()
-        for piece in Piece.objects.filter(
-            reply_id=reply_id, part=part, start__gte=end
-        )
+        for piece in Piece.objects.filter(reply_id=reply_id, part=part, start__gte=end)
         .order_by("start")
         .values_list("part", "start", "text")
     ]
@@ -515,9 +509,7 @@ def load_replies(pk: str, replies: Iterable[int]) -> dict[int, LiveReply]:
     return {
         message.pk: LiveReply.mirror(
             message.pk,
-            **texts.get(
-                message.pk, {"text": message.text, "reasoning": message.reasoning}
-            ),
+            **texts.get(message.pk, {"text": message.text, "reasoning": message.reasoning}),
         )
         for message in found
     }
@@ -528,9 +520,7 @@ def load_sidebar_entries(pk: str) -> list[tuple[int, dict[str, Any]]]:
     rows = (
         Conversation.objects.filter(pk=pk)
         .with_running()
-        .annotate(
-            member=F("membership__user_id"), seen_version=F("membership__seen_version")
-        )
+        .annotate(member=F("membership__user_id"), seen_version=F("membership__seen_version"))
     )
     return [
         (row.member, wire.sidebar_entry(row))  # type: ignore[attr-defined]

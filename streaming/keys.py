@@ -30,7 +30,7 @@ def seal(secret: str, row: str) -> bytes:
 
 def unseal(sealed: bytes, row: str) -> str:
     """Return the secret that was sealed for `row`. Raises Locked."""
-    nonce, body = bytes(sealed[:NONCE_BYTES]), bytes(sealed[NONCE_BYTES:])
+    nonce, body = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
     try:
         return _cipher().decrypt(nonce, body, row.encode()).decode()
     except (InvalidTag, ValueError) as error:

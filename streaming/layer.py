@@ -31,7 +31,7 @@ class Layer:
 
     def __init__(self, process: str) -> None:
         self._process = process
-        self._layer = get_channel_layer()
+        self._layer: Any = get_channel_layer()
         self._channel: str | None = None
         self._groups: set[str] = {PROCESSES_GROUP}
         self._outbox: deque[Callable[[], Any]] = deque(maxlen=LONGEST_QUEUE)

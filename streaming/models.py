@@ -47,9 +47,7 @@ class Provider(models.Model):
         help_text=_("One a line. Empty: the server is asked for its list."),
     )
     enabled = models.BooleanField(_("enabled"), default=True)
-    order = models.PositiveSmallIntegerField(
-        _("order"), default=0, help_text=_("The lowest number is asked first.")
-    )
+    order = models.PositiveSmallIntegerField(_("order"), default=0, help_text=_("The lowest number is asked first."))
     created_at = models.DateTimeField(_("created"), default=timezone.now)
 
     class Meta:
@@ -60,19 +58,19 @@ class Provider(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @property
-    def model_names(self) -> list[str]:
-        return [line.strip() for line in self.model_list.splitlines() if line.strip()]
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save; and when the address now leads somewhere else, drop the keys: they were
         entrusted to the old place alone."""
         with transaction.atomic():
             old = Provider.objects.filter(pk=self.pk).values_list("base_url", flat=True)
-            moved = any(origin(url) != origin(self.base_url) for url in old)
+            has_moved = any(origin(url) != origin(self.base_url) for url in old)
             super().save(*args, **kwargs)
-            if moved:
+            if has_moved:
                 self.keys.all().delete()
+
+    @property
+    def model_names(self) -> list[str]:
+        return [line.strip() for line in self.model_list.splitlines() if line.strip()]
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -115,7 +113,7 @@ class APIKey(models.Model):
 
     def reveal(self) -> str:
         """Return the secret, for the Authorization header. Raises keys.Locked."""
-        return keys.unseal(self.sealed, self._row)
+        return keys.unseal(bytes(self.sealed), self._row)
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -139,9 +137,7 @@ class Run(models.Model):
     it, so an owner that slept through the end of its lease finds every door shut.
     """
 
-    reply = models.OneToOneField(
-        Message, models.CASCADE, primary_key=True, related_name="run"
-    )
+    reply = models.OneToOneField(Message, models.CASCADE, primary_key=True, related_name="run")
     owner = models.CharField(max_length=200, blank=True)
     epoch = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
@@ -164,11 +160,7 @@ class Run(models.Model):
     class Meta:
         verbose_name = _("run")
         verbose_name_plural = _("runs")
-        indexes = [
-            models.Index(
-                fields=["owner"], name="unended_runs", condition=Q(ended_at=None)
-            )
-        ]
+        indexes = [models.Index(fields=["owner"], name="unended_runs", condition=Q(ended_at=None))]
 
     def __str__(self) -> str:
         return f"{self.reply_id}: {self.owner or 'nobody'}, epoch {self.epoch}"
@@ -189,9 +181,7 @@ class Run(models.Model):
 
     def mine(self) -> RunQuerySet:
         """This run, as long as it is still the owner's who loaded it."""
-        return Run.objects.owned_by(self.owner).filter(
-            reply_id=self.reply_id, epoch=self.epoch
-        )
+        return Run.objects.owned_by(self.owner).filter(reply_id=self.reply_id, epoch=self.epoch)
 
 
 def lease_end() -> Any:

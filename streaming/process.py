@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 def _namespace() -> str:
     """Two containers may share a host name and a process number, but not this."""
     try:
-        return os.readlink("/proc/self/ns/pid").strip("pid:[]")
+        return str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
     except OSError:
         return "0"
 
@@ -93,9 +94,7 @@ class Process:
             (15.0, self.hub.recheck_everybody),
         ]
 
-    def _every(
-        self, seconds: float, chore: Callable[[], Coroutine[Any, Any, None]]
-    ) -> asyncio.Task[None]:
+    def _every(self, seconds: float, chore: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         async def repeat() -> None:
             while True:
                 try:

@@ -47,9 +47,7 @@ class GrowingText:
         last = bisect_right(self._starts, end - 1)
         offset = self._starts[first]
         # Nearly always it is the last piece that is asked for, whole.
-        if last - first == 1 and start == offset and end == offset + len(
-            self._pieces[first]
-        ):
+        if last - first == 1 and start == offset and end == offset + len(self._pieces[first]):
             return self._pieces[first]
         joined = "".join(self._pieces[first:last])
         return joined[max(start, 0) - offset : end - offset]
@@ -183,9 +181,7 @@ class Reply:
         if self.is_full:
             return Ending(Status.DONE, "length")
         if not self.finish_reason and not self.saw_done:
-            return self.broken_off(
-                "cut_off", "The connection to the model ended in the middle of the reply."
-            )
+            return self.broken_off("cut_off", "The connection to the model ended in the middle of the reply.")
         if self.said["text"].end == len(self.prefix):
             return self._empty()
         return Ending(Status.DONE, self.finish_reason or "stop")

@@ -29,9 +29,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return _date(value, now) if seconds is None and value else seconds
 
 
-def seconds_to_wait(
-    attempt: int, asked: float | None, *, first: float, longest: float, chance: float
-) -> float | None:
+def seconds_to_wait(attempt: int, asked: float | None, *, first: float, longest: float, chance: float) -> float | None:
     """Return how long to wait after `attempt` (1 is the first) has failed.
 
     Doubles from `first`, spread by `chance` (0 ≤ chance < 1) over 50–150 %, never less
@@ -55,7 +53,7 @@ def _number(value: str | None) -> float | None:
 
 def _date(value: str, now: datetime) -> float | None:
     try:
-        date = parsedate_to_datetime(value)
+        date: datetime = parsedate_to_datetime(value)
     except ValueError:
         return None
     if date.tzinfo is None:

@@ -89,9 +89,7 @@ class Running:
 
 
 class Runner:
-    def __init__(
-        self, name: str, store: Store, hub: Hub, threads: DatabaseThreads
-    ) -> None:
+    def __init__(self, name: str, store: Store, hub: Hub, threads: DatabaseThreads) -> None:
         self._name = name
         self._store = store
         self._hub = hub
@@ -231,9 +229,7 @@ class Runner:
             except UpstreamError as error:
                 wait = None if running.stop.is_set() else self._wait(running, error)
                 if wait is None:
-                    return self._stopped(running) or reply.broken_off(
-                        error.code, error.detail, error.retryable
-                    )
+                    return self._stopped(running) or reply.broken_off(error.code, error.detail, error.retryable)
                 await self._rest(running, wait, error)
         return self._stopped(running) or STOPPED
 
@@ -260,9 +256,7 @@ class Runner:
         until = timezone.now() + timedelta(seconds=wait)
         run = running.run
         await self._threads.run(note_wait, run, until, error.detail)
-        self._hub.waiting(
-            running.job.conversation_id, run.reply_id, error.detail, time_as_json(until)
-        )
+        self._hub.waiting(running.job.conversation_id, run.reply_id, error.detail, time_as_json(until))
         try:
             async with asyncio.timeout(wait):
                 await running.stop.wait()
@@ -284,9 +278,7 @@ class Runner:
                         break
         except (BadChunk, EventTooLarge) as error:
             log.warning("%s: %s", endpoint.name, error)
-            raise UpstreamError(
-                "garbage", "The model's server sent something that is no reply."
-            ) from error
+            raise UpstreamError("garbage", "The model's server sent something that is no reply.") from error
         if stopped := self._stopped(running):
             return stopped
         return reply.ending()
@@ -337,7 +329,7 @@ class Runner:
     async def _watch(self, running: Running, began: float) -> None:
         # Looks now and then at when a token came, instead of turning a clock with each.
         loop = asyncio.get_running_loop()
-        while (left := deadline(running, began) - loop.time()) > 0:
+        while (left := deadline(running, began) - loop.time()) > 0:  # noqa: ASYNC110 - time is the event
             await asyncio.sleep(min(left, 1.0))
         if running.clock is not None and not running.clock.expired():
             running.clock.reschedule(loop.time())
@@ -412,9 +404,7 @@ def deadline(running: Running, began: float) -> float:
 def clock_ran_out(running: Running, lasted: float) -> UpstreamError:
     chat = settings.CHAT
     if lasted >= chat.total_seconds:
-        return UpstreamError(
-            "too_long", f"The reply took longer than {chat.total_seconds:g} seconds."
-        )
+        return UpstreamError("too_long", f"The reply took longer than {chat.total_seconds:g} seconds.")
     if running.last_token is None:
         return UpstreamError(
             "slow_start",

@@ -137,9 +137,7 @@ class Store:
         rest = 0.05
         while True:
             try:
-                done = await self.in_thread(
-                    end_reply, writer.run, writer.conversation_id, texts, ending
-                )
+                done: bool = await self.in_thread(end_reply, writer.run, writer.conversation_id, texts, ending)
                 break
             except DatabaseError:
                 log.exception("the end of reply %s is not stored", writer.run.reply_id)
@@ -172,11 +170,7 @@ def insert_gains(batch: Sequence[tuple[Writer, list[Gain]]]) -> set[int]:
 
     Return the replies whose lease is somebody else's by now; of those nothing is stored.
     """
-    rows = [
-        Row(writer.run.reply_id, writer.run.epoch, *gain)
-        for writer, gains in batch
-        for gain in gains
-    ]
+    rows = [Row(writer.run.reply_id, writer.run.epoch, *gain) for writer, gains in batch for gain in gains]
     begun = [writer for writer, _ in batch if not writer.announced]
     if begun:
         with transaction.atomic():
@@ -193,9 +187,7 @@ def announce(runs: list[Run]) -> None:
     """The rows of these replies say from now on that they are streaming."""
     mine = Run.objects.owned_by(runs[0].owner).filter(pk__in=[run.pk for run in runs])
     mine.update(first_token_at=timezone.now())
-    Message.objects.filter(
-        pk__in=mine.values("reply_id"), status=Status.QUEUED
-    ).update(status=Status.STREAMING)
+    Message.objects.filter(pk__in=mine.values("reply_id"), status=Status.QUEUED).update(status=Status.STREAMING)
 
 
 def _insert(rows: list[Row]) -> set[int]:
@@ -236,9 +228,7 @@ def _insert_at_once(rows: list[Row]) -> set[int]:
         return {row[0] for row in cursor.fetchall()}
 
 
-def end_reply(
-    run: Run, conversation_id: Any, texts: dict[Any, str], ending: Ending
-) -> bool:
+def end_reply(run: Run, conversation_id: Any, texts: dict[Any, str], ending: Ending) -> bool:
     """Fold the pieces of a reply into its message and end it, in one transaction.
 
     `run` carries what was spent, to be kept. False where the lease is not `run`'s any

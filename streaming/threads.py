@@ -24,14 +24,10 @@ class DatabaseThreads:
         self._size = size
         self._pool = ThreadPoolExecutor(size, thread_name_prefix=name)
 
-    async def run(
-        self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do `work` on one of the threads and return what it returns."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._pool, lambda: self._do(work, *args, **kwargs)
-        )
+        return await loop.run_in_executor(self._pool, lambda: self._do(work, *args, **kwargs))
 
     def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

@@ -83,9 +83,7 @@ class Upstream:
         )
 
     @asynccontextmanager
-    async def stream(
-        self, endpoint: Endpoint, request: Request
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(self, endpoint: Endpoint, request: Request) -> AsyncIterator[AsyncIterator[bytes]]:
         """POST a chat completion and give the bytes of its stream as they come.
 
         Leaving the block closes the connection, and with it the generation. Raises
@@ -170,29 +168,19 @@ STATUSES = {
 def _check_kind(content_type: str) -> None:
     kind = content_type.partition(";")[0].strip().lower()
     if kind in ("text/html", "application/json"):
-        raise UpstreamError(
-            "not_a_stream", f"The server answered with {kind} instead of a stream."
-        )
+        raise UpstreamError("not_a_stream", f"The server answered with {kind} instead of a stream.")
 
 
 def _as_upstream_error(error: Exception, endpoint: Endpoint) -> UpstreamError:
-    log.warning(
-        "%s: %s: %s", endpoint.name, type(error).__name__, _scrubbed(error, endpoint)
-    )
+    log.warning("%s: %s: %s", endpoint.name, type(error).__name__, _scrubbed(error, endpoint))
     if isinstance(error, openai.APIStatusError):
         return _refusal(error)
     if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
-        return UpstreamError(
-            "unreachable", "The model's server does not answer.", retryable=True
-        )
+        return UpstreamError("unreachable", "The model's server does not answer.", retryable=True)
     if isinstance(error, openai.APIConnectionError):
-        return UpstreamError(
-            "unreachable", "The model's server cannot be reached.", retryable=True
-        )
+        return UpstreamError("unreachable", "The model's server cannot be reached.", retryable=True)
     if isinstance(error, httpx2.HTTPError):
-        return UpstreamError(
-            "cut_off", "The connection to the model broke.", retryable=True
-        )
+        return UpstreamError("cut_off", "The connection to the model broke.", retryable=True)
     return UpstreamError("garbage", "The server's answer cannot be understood.")
 
 

@@ -90,9 +90,7 @@ async def _admitted(request: HttpRequest, pk: UUID) -> tuple[Any, Conversation]:
     return user, conversation
 
 
-async def _events(
-    hub: Hub, user: Any, pk: UUID, session_key: str | None, version: int | None
-) -> AsyncIterator[bytes]:
+async def _events(hub: Hub, user: Any, pk: UUID, session_key: str | None, version: int | None) -> AsyncIterator[bytes]:
     woken = asyncio.Event()
     reader = Reader(
         woken.set,
@@ -143,6 +141,4 @@ def _event(frame: str, version: int | None) -> bytes:
 
 
 def _json(content: Any, status: int = 200) -> HttpResponse:
-    return HttpResponse(
-        events.encode(content), status=status, content_type="application/json"
-    )
+    return HttpResponse(events.encode(content), status=status, content_type="application/json")

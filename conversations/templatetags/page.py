@@ -78,7 +78,9 @@ def by_day(entries: Iterable[dict[str, Any]]) -> list[tuple[str, list[dict[str, 
     today = timezone.localdate()
     return [
         (heading, list(group))
-        for heading, group in groupby(entries, lambda entry: day_heading(timezone.localdate(entry["updated_at"]), today))
+        for heading, group in groupby(
+            entries, lambda entry: day_heading(timezone.localdate(entry["updated_at"]), today)
+        )
     ]
 
 
