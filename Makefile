@@ -39,6 +39,7 @@ clean: ## Remove what the tools made; data and keys stay
 
 $(python): tools/environment.py
 	@echo "Making the virtual environment $(VENV) …"
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is not installed. Install it: sudo apt install python3 python3-venv"; exit 1; }
 	@$(PYTHON) tools/environment.py $(VENV)
 	@touch $@
 

@@ -32,7 +32,6 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "channels",
-    "health_check",
     "conversations",
     "streaming",
 ]
@@ -204,19 +203,17 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "safe"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
+    # Everybody's own handlers are taken away, so that every line goes through the one formatter. uvicorn's list of requests is
+    # left to the proxy in front of it.
     "loggers": {
-        # Everybody's own handlers are taken away, so that every line goes through the one formatter.
-        name: {"handlers": [], "level": level, "propagate": True}
-        for name, level in {
-            "django": "INFO",
-            "django.server": "INFO",
-            "django.channels.server": "INFO",
-            "uvicorn": "INFO",
-            "uvicorn.error": "INFO",
-            "uvicorn.access": "INFO",
-            "conversations": "INFO",
-            "streaming": "INFO",
-            "chatproject": "INFO",
-        }.items()
+        "django": {"handlers": [], "level": "INFO"},
+        "django.server": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.channels.server": {"handlers": [], "level": "INFO"},
+        "uvicorn": {"handlers": [], "level": "INFO", "propagate": True},
+        "uvicorn.error": {"handlers": [], "level": "INFO", "propagate": True},
+        "uvicorn.access": {"handlers": [], "propagate": False},
+        "conversations": {"level": "INFO"},
+        "streaming": {"level": "INFO"},
+        "chatproject": {"level": "INFO"},
     },
 }

@@ -1,7 +1,7 @@
 """Make the virtual environment: `python3 tools/environment.py .venv`.
 
-Runs before anything is installed, so it needs nothing but Python, of any version that can read it; a wrong one is told in a sentence.
-Debian ships Python without `ensurepip`, so that `python3 -m venv` fails there; pip is then fetched by hand.
+Runs before anything is installed, so it needs nothing but Python, of any version that can read it; one that is too old is
+told in a sentence. Debian ships Python without `ensurepip`, so that `python3 -m venv` fails there; pip is then fetched here.
 """
 
 import hashlib
@@ -10,26 +10,32 @@ import re
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urljoin
+from urllib.request import urlopen
 
 LEAST = (3, 11)
 PIP = "pip-26.3-py3-none-any.whl"
 PIP_SHA256 = "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
+INDEX = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/") + "/pip/"
 
 
-def main(folder):
+def main(folder: Path) -> None:
     """Make the environment in the folder, with pip in it."""
     if sys.version_info < LEAST:
+        found = sys.version.split()[0]
         fail(
-            "Parley needs Python %d.%d or newer; %s is %s." % (LEAST + (sys.executable, sys.version.split()[0])),
+            f"Parley needs Python {LEAST[0]}.{LEAST[1]} or newer; {sys.executable} is {found}.",
             "Name a newer one: make run PYTHON=python3.12",
         )
-    pip = has_module("ensurepip")
-    make(folder, with_pip=pip)
-    if not pip:
-        bootstrap_pip(os.path.join(folder, "bin", "python"))
+    with_pip = has_module("ensurepip")
+    make(folder, with_pip)
+    if not with_pip:
+        bootstrap_pip(folder / "bin" / "python")
 
 
-def has_module(name):
+def has_module(name: str) -> bool:
     """Whether this Python has the module; Debian leaves some of the standard library out."""
     try:
         __import__(name)
@@ -38,53 +44,48 @@ def has_module(name):
     return True
 
 
-def make(folder, with_pip):
+def make(folder: Path, with_pip: bool) -> None:
     """Make the environment with the standard library's own tool."""
     if not has_module("venv"):
         fail("This Python has no module `venv`.", install_sentence())
     options = [] if with_pip else ["--without-pip"]
-    if subprocess.call([sys.executable, "-m", "venv", "--clear"] + options + [folder]):
-        fail("The virtual environment %s could not be made; the reason stands above." % folder, install_sentence())
+    if subprocess.call([sys.executable, "-m", "venv", "--clear", *options, str(folder)]):
+        fail(f"The virtual environment {folder} could not be made; the reason stands above.", install_sentence())
 
 
-def bootstrap_pip(python):
+def bootstrap_pip(python: Path) -> None:
     """Fetch the one version of pip that we know the hash of, and let it install itself."""
     with tempfile.TemporaryDirectory() as temporary:
-        wheel = os.path.join(temporary, PIP)
-        with open(wheel, "wb") as file:
-            file.write(fetch_pip())
-        if subprocess.call([python, os.path.join(wheel, "pip"), "install", "--quiet", wheel]):
+        wheel = Path(temporary, PIP)
+        wheel.write_bytes(fetch_pip())
+        if subprocess.call([str(python), str(wheel / "pip"), "install", "--quiet", str(wheel)]):
             fail("pip could not be installed; the reason stands above.", install_sentence())
 
 
-def fetch_pip():
+def fetch_pip() -> bytes:
     """Find pip in the package index and give the bytes of its wheel."""
-    from urllib.parse import urljoin
-    from urllib.request import urlopen
-
-    index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/") + "/pip/"
     try:
-        with urlopen(index, timeout=60) as page:
-            found = re.search(r'href="([^"]*/%s)[#"]' % re.escape(PIP), page.read().decode())
-            address = urljoin(page.geturl(), found.group(1)) if found else index
+        with urlopen(INDEX, timeout=60) as page:
+            found = re.search(rf'href="([^"]*/{re.escape(PIP)})[#"]', page.read().decode())
+            address = urljoin(page.geturl(), found.group(1)) if found else INDEX
         with urlopen(address, timeout=60) as wheel:
-            content = wheel.read()
+            content: bytes = wheel.read()
     except OSError as error:
-        fail("This Python has no `ensurepip`, and pip could not be fetched: %s." % error, install_sentence())
+        fail(f"This Python has no `ensurepip`, and pip could not be fetched: {error}.", install_sentence())
     if hashlib.sha256(content).hexdigest() != PIP_SHA256:
-        fail("%s does not give the %s that was expected." % (index, PIP), install_sentence())
+        fail(f"{INDEX} does not give the {PIP} that was expected.", install_sentence())
     return content
 
 
-def install_sentence():
+def install_sentence() -> str:
     """What helps on Debian and its relatives."""
-    return "Install it: sudo apt install python%d.%d-venv" % sys.version_info[:2]
+    return f"Install it: sudo apt install python3.{sys.version_info[1]}-venv"
 
 
-def fail(*sentences):
+def fail(*sentences: str) -> NoReturn:
     """End with words instead of a traceback."""
     sys.exit("\n".join(sentences))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(Path(sys.argv[1]))
