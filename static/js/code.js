@@ -1,0 +1,64 @@
+// Blocks of code: language, copy button, colours. The highlighter is loaded when the first block needs it.
+
+import { cloneTemplate, setText } from "./dom.js";
+import { sanitize } from "./sanitize.js";
+import { say } from "./words.js";
+
+const MOST_TO_COLOUR = 100_000; // characters; colouring more would be felt
+
+let highlighter;
+
+/** Gives each bare block under `root` (or `root` itself) its head, and its colours. */
+export function equipCode(root) {
+  const blocks = root.matches("pre") ? [root] : root.querySelectorAll("pre");
+  for (const pre of blocks) {
+    if (!pre.parentElement?.classList.contains("code")) wrap(pre);
+    colour(pre.firstElementChild ?? pre);
+  }
+}
+
+/** A head above the block. The block has room for it already, so nothing moves. */
+export function wrap(pre) {
+  const box = cloneTemplate("code-template");
+  setText(box.querySelector(".code-language"), languageOf(pre.firstElementChild) || say("code"));
+  pre.replaceWith(box);
+  box.append(pre);
+  return box;
+}
+
+const languageOf = (code) => /(?:^|\s)language-(\S+)/.exec(code?.className ?? "")?.[1] ?? "";
+
+async function colour(code) {
+  const language = languageOf(code);
+  if (!language || code.dataset.coloured || code.textContent.length > MOST_TO_COLOUR) return;
+  code.dataset.coloured = "yes";
+  highlighter ??= import("highlight.js").then((module) => module.default);
+  const hljs = await highlighter.catch(() => null);
+  if (!hljs?.getLanguage(language)) return;
+  const { value } = hljs.highlight(code.textContent, { language, ignoreIllegals: true });
+  code.replaceChildren(sanitize(value));
+}
+
+export async function copyCode(button) {
+  const done = await copyText(button.closest(".code").querySelector("pre").textContent);
+  const label = button.querySelector("span");
+  setText(label, say(done ? "copied" : "copy_failed"));
+  setTimeout(() => setText(label, say("copy")), 2000);
+}
+
+/** Copies, also on a plain-http address in the own network, where the clipboard's interface is not to be had. */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const field = document.createElement("textarea");
+    field.value = text;
+    field.className = "visually-hidden";
+    document.body.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    return done;
+  }
+}

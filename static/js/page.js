@@ -1,0 +1,51 @@
+// The page comes to life: events go into the transcript, the transcript goes to the views, and what people do goes to the server.
+
+import { ConnectionBanner } from "./banner.js";
+import { Composer } from "./composer.js";
+import { Connection } from "./connection.js";
+import { Conversation } from "./conversation.js";
+import { $, $$, onAct, readJson } from "./dom.js";
+import { bindMenus } from "./menu.js";
+import { Sidebar } from "./sidebar.js";
+
+bindMenus();
+
+const snapshot = readJson("snapshot");
+const limits = readJson("limits");
+const composerForm = $("#composer");
+
+const leaving = {
+  reload: () => location.reload(),
+  sign_in: () => location.assign(location.href), // the server asks to sign in, and leads back here
+  leave: () => location.assign("/"),
+};
+
+function socketAddress(path) {
+  return `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}${path}`;
+}
+
+if (snapshot) {
+  new Conversation({ snapshot, limits, composerForm, leaving, socketAddress }).start();
+} else {
+  startEmptyPage();
+}
+
+/** The page of a new conversation: its form is sent as any form; the socket only keeps the list at the side live. */
+function startEmptyPage() {
+  const user = $("#sidebar").dataset.user;
+  const composer = new Composer(composerForm, { limit: limits.messageCharacters, user, conversation: "new" });
+  const sidebar = new Sidebar($("#sidebar"), { current: null });
+  const banner = new ConnectionBanner($("#connection"), { ...leaving, now: () => connection.hurry() });
+  let before = false;
+  const connection = new Connection({
+    url: () => socketAddress("/ws/me/"),
+    onOpen() {
+      if (before) sidebar.refetch();
+      before = true;
+    },
+    onEvent: (event) => event.type === "sidebar_changed" && sidebar.receive(event),
+    onState: (state) => banner.update(state),
+  });
+  onAct($("#main"), { suggest: (button) => composer.setText(button.textContent) });
+  connection.start();
+}
