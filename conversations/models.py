@@ -181,19 +181,25 @@ class Conversation(models.Model):
             self._change(title=title)
 
     @transaction.atomic
-    def remove(self, user: User) -> None:
+    def remove(self, user: AbstractUser) -> None:
         """Delete the conversation with all that was said in it. Owners only."""
         self._lock(user)
         if self.my_role != Role.OWNER:
             raise Refused("forbidden", str(_("Only its owner can delete this.")))
+        self.erase()
+
+    @transaction.atomic
+    def erase(self) -> None:
+        """Delete the conversation with all that was said in it, for whoever may."""
+        # The head is part of what is deleted; a database that checks at once would mind.
+        # The UPDATE is the lock as well: nothing is said here any more.
+        Conversation.objects.filter(pk=self.pk).update(head=None)
         gone = partial(
             signals.removed.send_robust,
             sender=type(self),
             conversation_id=self.pk,
             user_ids=list(self.members.values_list("pk", flat=True)),
         )
-        # The head is part of what is deleted; a database that checks at once would mind.
-        Conversation.objects.filter(pk=self.pk).update(head=None)
         self.delete()
         transaction.on_commit(gone)
 

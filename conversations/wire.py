@@ -58,11 +58,11 @@ def message_as_json(message: Message, siblings: Sequence[int] = ()) -> Json:
 
 def messages_as_json(messages: Sequence[Message]) -> list[Json]:
     """Return messages of one conversation with their siblings, in two queries."""
-    siblings = _siblings_of(messages)
+    siblings = siblings_of(messages)
     return [message_as_json(message, siblings[message.parent_id]) for message in messages]
 
 
-def _siblings_of(messages: Sequence[Message]) -> dict[int | None, list[int]]:
+def siblings_of(messages: Sequence[Message]) -> dict[int | None, list[int]]:
     siblings: dict[int | None, list[int]] = defaultdict(list)
     if not messages:
         return siblings
