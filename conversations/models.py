@@ -181,7 +181,7 @@ class Conversation(models.Model):
             self._change(title=title)
 
     @transaction.atomic
-    def remove(self, user: AbstractUser) -> None:
+    def remove(self, user: User) -> None:
         """Delete the conversation with all that was said in it. Owners only."""
         self._lock(user)
         if self.my_role != Role.OWNER:
