@@ -382,10 +382,7 @@ def request_for(job: Job, endpoint: Endpoint, model: str) -> dict[str, Any]:
         "stream_options": {"include_usage": True},
     }
     if settings.CHAT.max_length:
-        # OpenAI's newer models refuse the old name, most other servers the new one.
-        is_openai = endpoint.base_url.startswith("https://api.openai.com/")
-        name = "max_completion_tokens" if is_openai else "max_tokens"
-        request[name] = settings.CHAT.max_length
+        request |= endpoint.length_limit(settings.CHAT.max_length)
     return request
 
 

@@ -38,6 +38,12 @@ class Endpoint:
     key_id: Any = None
     models: tuple[str, ...] = ()
 
+    def length_limit(self, tokens: int) -> Request:
+        """Return the field of a request that ends a reply after so many tokens."""
+        # OpenAI's newer models refuse the old name, most other servers the new one.
+        is_openai = self.base_url.startswith("https://api.openai.com/")
+        return {"max_completion_tokens" if is_openai else "max_tokens": tokens}
+
 
 class UpstreamError(Exception):
     """An upstream did not do what was asked.
