@@ -7,6 +7,7 @@ every reply. What replies and readers need from the database is done here instea
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import ParamSpec, TypeVar
 
 from django.db import connection, connections
@@ -41,6 +42,9 @@ class DatabaseThreads:
 
     def close(self) -> None:
         """Close the connections and end the threads, once their work is done."""
+        # All wait for each other: else a quick thread would do this for a slow one too,
+        # whose connection stayed open.
+        all_here = Barrier(self._size)
         for _ in range(self._size):
-            self._pool.submit(connections.close_all)
+            self._pool.submit(lambda: (connections.close_all(), all_here.wait()))
         self._pool.shutdown(wait=True)

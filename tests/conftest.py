@@ -33,7 +33,9 @@ FAST = {
     "retry_seconds": 0.05,
     "retry_max_seconds": 5.0,
     "running_per_user": 1000,
+    "sockets_per_user": 1000,
     "frames_per_minute": 100_000,
+    "drain_seconds": 0.2,
 }
 
 # People: alice owns, bob is invited, charlie is a stranger.
@@ -155,7 +157,7 @@ async def serving() -> AsyncIterator[LiveServer]:
 
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        application, http="httptools", ws_per_message_deflate=False, log_config=None, timeout_graceful_shutdown=5
+        application, http="httptools", ws_per_message_deflate=False, log_config=None, log_level="warning", access_log=False
     )
     server = InLoop(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))

@@ -325,7 +325,8 @@ class Player:
 
     async def play_stream(self) -> None:
         await self.send_head({"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
-        if self.script.steps:
+        # A stream that begins with bytes begins with nothing else.
+        if self.script.steps and not isinstance(self.script.steps[0], Raw):
             await self.do(Chunk({"role": "assistant", "content": ""}))
         for number, step in enumerate(self.script.steps):
             if number and self.script.pace:

@@ -136,7 +136,7 @@ async def test_a_terminated_server_ends_its_replies_and_says_bye(
     start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream, kind: Kind
 ) -> None:
     upstream.answer(Script(["Hello", Stall()]))
-    process = await start_process(kind, CHAT_DRAIN_SECONDS="1")
+    process = await start_process(kind)
     tab = await tab_on(process, alice, conversation)
     asked = await tab.ask("Talk")
     await tab.until_said(asked.reply)
@@ -155,7 +155,7 @@ async def test_a_terminated_server_lets_a_short_reply_come_to_its_end(
     start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream, kind: Kind
 ) -> None:
     upstream.answer(many(40, pace=0.02))
-    process = await start_process(kind)
+    process = await start_process(kind, CHAT_DRAIN_SECONDS="10")
     tab = await tab_on(process, alice, conversation)
     asked = await tab.ask("Talk")
     await tab.until_said(asked.reply)
