@@ -108,8 +108,10 @@ class Upstream:
         """Return the names of the models that the server offers. Raises UpstreamError."""
         client = self._client.with_options(api_key=endpoint.key or "none")
         try:
-            return [model.id async for model in client.models.list(timeout=10)]
-        except (openai.OpenAIError, httpx2.HTTPError, ValueError, TypeError) as error:
+            listed = [getattr(model, "id", None) async for model in client.models.list(timeout=10)]
+            return [name for name in listed if isinstance(name, str) and name]
+        # The SDK looks for attributes in whatever JSON it was sent.
+        except (openai.OpenAIError, httpx2.HTTPError, ValueError, TypeError, AttributeError) as error:
             raise _as_upstream_error(error, endpoint) from error
 
     async def close(self) -> None:
