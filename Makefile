@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 
 python := $(VENV)/bin/python
-pip := $(python) -m pip install -qq --disable-pip-version-check
+pip := $(python) -m pip install -qq --no-compile --disable-pip-version-check
 installed := $(VENV)/.installed
 installed-dev := $(VENV)/.installed-dev
 
