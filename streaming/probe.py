@@ -26,6 +26,10 @@ ANSWER_SECONDS = 20.0
 TOKENS = 16
 
 QUESTION = {"role": "user", "content": "Say hi."}
+NO_LIST = UpstreamError(
+    "no_list",
+    "There is no list of models at this address. Check the base URL, which mostly ends with /v1, or name the models.",
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ async def _probe(upstream: Upstream, endpoint: Endpoint, model: str) -> Probe:
     except UpstreamError as error:
         # Some servers have no list of models and answer all the same.
         if not (model or endpoint.models):
-            return Probe(error=error)
+            return Probe(error=NO_LIST if error.code == "model_not_found" else error)
     asked = model or _likely_to_chat(endpoint.models or models)
     if not asked:
         return Probe(models, error=UpstreamError("no_models", "The server offers no models."))
@@ -90,7 +94,7 @@ async def _first_token(upstream: Upstream, endpoint: Endpoint, model: str) -> in
     try:
         async with upstream.stream(endpoint, request) as stream:
             async for data in stream:
-                if any([_is_answer(payload, endpoint) for payload in events.receive_data(data)]):
+                if any(_is_answer(payload, endpoint) for payload in events.receive_data(data)):
                     return round((monotonic() - began) * 1000)
     except (BadChunk, EventTooLarge) as error:
         raise UpstreamError("garbage", "The model's server sent something that is no reply.") from error
