@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.templatetags.static import PrefixNode, static
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -40,6 +41,12 @@ def icon(name: str, classes: str = "") -> SafeString:
     return format_html(
         '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"/></svg>', classes, static("icons.svg"), name
     )
+
+
+@register.simple_tag
+def sign_up_is_open() -> bool:
+    """Whether strangers may make themselves an account."""
+    return bool(settings.CHAT.sign_up)
 
 
 @register.simple_tag

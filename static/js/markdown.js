@@ -85,7 +85,10 @@ export class GrowingMarkdown {
       equip(element);
     }
     this.#closed += count;
-    for (const element of shown.slice(count)) drawFormulas(element);
+    for (const element of shown.slice(count)) {
+      drawFormulas(element);
+      if (element.matches("pre")) wrap(element).classList.add("open");
+    }
   }
 
   /** Puts fresh elements in the place of the open ones, keeping what is already there. */
@@ -106,7 +109,7 @@ export class GrowingMarkdown {
 
   #showFence({ language, code }) {
     const box = this.element.children[this.#closed];
-    const shown = box?.matches(".code.fence") && box.querySelector("code").firstChild;
+    const shown = box?.matches(".code") && box.querySelector("code").firstChild;
     if (shown && code.startsWith(shown.data)) {
       shown.appendData(code.slice(shown.data.length));
     } else {
@@ -117,7 +120,7 @@ export class GrowingMarkdown {
       pre.append(element);
       for (const old of [...this.element.children].slice(this.#closed)) old.remove();
       this.element.append(pre);
-      wrap(pre).classList.add("fence", "open");
+      wrap(pre).classList.add("open");
     }
   }
 

@@ -117,7 +117,8 @@ export class MessageView {
     clearTimeout(this.#ticking);
     const { words, alert, dots, ticking, steps } = standingOf(this.message, Date.now());
     const state = $(".message-state", this.element);
-    const offered = this.#shown.here.canWrite && (this.#shown.here.last || this.message.refused) ? steps : [];
+    const { canWrite, last } = this.#shown.here;
+    const offered = canWrite && (last || this.message.refused) ? steps : [];
     $(".message-dots", this.element).hidden = !dots;
     state.hidden = !words;
     setText($(".message-words", state), words);
@@ -153,8 +154,11 @@ export class MessageView {
     const time = document.createElement("time");
     time.dateTime = message.created_at;
     time.textContent = message.created_at ? sayTime(date) : "";
-    const facts = message.role === "assistant" ? [message.model, usageOf(message)].filter(Boolean) : [];
-    $(".message-facts", this.element).replaceChildren(time, facts.map((fact) => ` · ${fact}`).join(""));
+    const usage = document.createElement("span");
+    usage.className = "message-usage";
+    usage.textContent = usageOf(message);
+    const model = message.role === "assistant" && message.model ? ` · ${message.model}` : "";
+    $(".message-facts", this.element).replaceChildren(time, model, usage);
   }
 
   async copy(button) {
@@ -167,7 +171,7 @@ export class MessageView {
 function usageOf({ usage }) {
   if (!usage?.completion_tokens) return "";
   const values = { prompt: sayNumber(usage.prompt_tokens ?? 0), completion: sayNumber(usage.completion_tokens) };
-  return say(usage.estimated ? "about_tokens" : "tokens", values);
+  return ` · ${say(usage.estimated ? "about_tokens" : "tokens", values)}`;
 }
 
 /** A tick in the place of the icon, for a moment. */
