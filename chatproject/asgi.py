@@ -2,7 +2,9 @@
 
 import asyncio
 import os
-import sys
+import signal
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -21,16 +23,15 @@ from streaming.routing import websocket_urlpatterns  # noqa: E402
 sockets: Any = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
 router: Any = ProtocolTypeRouter({"http": pages, "websocket": OriginValidator(sockets)})
 
-_drains_with_twisted = False
-
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Serve one connection. The first of all starts what lives as long as the process."""
+    if process.current() is None:
+        go_before_the_server()
     if scope["type"] == "lifespan":
         await live(receive, send)
     else:
         process.start()
-        drain_with_twisted()
         await router(scope, receive, send)
 
 
@@ -39,7 +40,7 @@ async def live(receive: Any, send: Any) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            process.start()
+            process.start(anew=True)
             await send({"type": "lifespan.startup.complete"})
         else:
             await process.stop()
@@ -47,18 +48,36 @@ async def live(receive: Any, send: Any) -> None:
             return
 
 
-def drain_with_twisted() -> None:
-    """daphne has no lifespan: ask its reactor to wait for us before it stops."""
-    global _drains_with_twisted
-    if _drains_with_twisted or "twisted.internet.reactor" not in sys.modules:
-        return
-    from twisted.internet import defer
+def go_before_the_server() -> None:
+    """End replies and say bye before the server hears of SIGTERM or Ctrl+C.
 
-    reactor: Any = sys.modules["twisted.internet.reactor"]
-    _drains_with_twisted = True
-    if reactor.running:
-        reactor.addSystemEventTrigger(
-            "before",
-            "shutdown",
-            lambda: defer.Deferred.fromFuture(asyncio.ensure_future(process.stop())),
-        )
+    uvicorn closes the sockets first and tells us then; daphne tells nothing and cuts
+    them off. Handlers that are not the server's are left alone.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            theirs = signal.getsignal(number)
+            if callable(theirs) and theirs is not signal.default_int_handler:
+                signal.signal(number, stop_and_then(theirs))
+
+
+_stopping: set[asyncio.Task[None]] = set()
+
+
+def stop_and_then(theirs: Callable[..., Any]) -> Callable[..., None]:
+    """Return a handler that ends what `process` holds, and then calls `theirs`. Who
+    signals twice is in a hurry: the second one goes to `theirs` at once."""
+    loop = asyncio.get_running_loop()
+
+    async def stop(number: int) -> None:
+        try:
+            await process.stop()
+        finally:
+            print("DBG theirs", flush=True); theirs(number, None)
+
+    def receive(number: int, frame: Any) -> None:
+        print("DBG signal", number, theirs, flush=True)
+        signal.signal(number, theirs)
+        loop.call_soon_threadsafe(lambda: _stopping.add(loop.create_task(stop(number))))
+
+    return receive

@@ -9,6 +9,7 @@ it watches, so a lost hint costs a second and never text.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 SIDEBAR_REST = 0.05
 #: How long a client is asked to stay away while a server restarts.
 BYE_AFTER_MS = 500
+#: How long a socket may take to hear it.
+BYE_SECONDS = 1.0
 
 
 class Hub:
@@ -53,6 +56,8 @@ class Hub:
         self._rooms: dict[str, Room] = {}
         self._loads: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._users: dict[int, set[Reader]] = {}
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
         self._own: dict[int, tuple[str, LiveReply]] = {}
         self._sidebar_due: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -66,6 +71,7 @@ class Hub:
         if not readers:
             self._layer.join(user_group(reader.user_id))
         readers.add(reader)
+        self._all_gone.clear()
         if conversation_id is not None:
             reader.room = self._room(str(conversation_id))
             reader.room.readers.add(reader)
@@ -85,6 +91,8 @@ class Hub:
         readers.discard(reader)
         if not readers and self._users.pop(reader.user_id, None) is not None:
             self._layer.leave(user_group(reader.user_id))
+        if not self._users:
+            self._all_gone.set()
         room = reader.room
         if room is not None:
             room.readers.discard(reader)
@@ -404,7 +412,10 @@ class Hub:
         for reader in self._all_readers():
             reader.tell(events.encode(events.bye("The server restarts.", BYE_AFTER_MS)))
             reader.close(Close.RESTART)
-        await asyncio.sleep(0)
+        # The frames take a moment to their sockets, and nobody after us waits for them.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BYE_SECONDS):
+                await self._all_gone.wait()
 
     def _do(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -70,6 +70,9 @@ class Process:
         from .threads import DatabaseThreads
 
         self.loop = asyncio.get_running_loop()
+        #: Asked to end: whoever comes now is sent to another process, or back later.
+        self.is_stopping = False
+        self.has_ended = False
         self.name = name_of(os.getpid())
         self.threads = DatabaseThreads("database", 4)
         self.layer = Layer(self.name)
@@ -116,6 +119,9 @@ class Process:
 
     async def stop(self) -> None:
         """End running replies honestly, close the sockets, leave nothing behind."""
+        if self.is_stopping:
+            return
+        self.is_stopping = True
         await self.runner.drain(settings.CHAT.drain_seconds)
         await self.hub.say_bye()
         for chore in self._chores:
@@ -125,31 +131,35 @@ class Process:
         await self.layer.close()
         self.store.close()
         self.threads.close()
+        self.has_ended = True
 
 
 _current: Process | None = None
 
 
-def start() -> Process:
-    """Return the parts of this process, begun on the running loop if they were not."""
+def start(*, anew: bool = False) -> Process:
+    """Return the parts of this process, begun on the running loop if they were not.
+
+    What was stopped stays so, for whoever still comes in the last moments of a server;
+    `anew` says that a server begins, and with it everything.
+    """
     global _current
-    if _current is None or _current.loop is not asyncio.get_running_loop():
+    known = _current is not None and _current.loop is asyncio.get_running_loop()
+    if _current is None or not known or (anew and _current.is_stopping):
         _current = Process()
     return _current
 
 
 async def stop() -> None:
     """End what `start` began, if it was begun on this loop."""
-    global _current
-    process, _current = _current, None
-    if process is not None and process.loop is asyncio.get_running_loop():
-        await process.stop()
+    if _current is not None and _current.loop is asyncio.get_running_loop():
+        await _current.stop()
 
 
 def current() -> Process | None:
-    """Return the parts of this process if they were started: there are none in a
-    management command, and whoever commits there leaves it to the sweep of others."""
-    return _current
+    """Return the parts of this process while they live: there are none in a management
+    command, and whoever commits there leaves it to the sweep of others."""
+    return None if _current is None or _current.has_ended else _current
 
 
 def listen() -> None:

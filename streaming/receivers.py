@@ -5,11 +5,12 @@ loop. In a process without a loop (a management command) nobody listens; the swe
 the safety net of the serving processes find what it has done.
 """
 
+from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.models import Session
+from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
 from conversations import signals
@@ -23,7 +24,6 @@ def connect() -> None:
     signals.reply_queued.connect(_reply_queued)
     signals.removed.connect(_removed)
     signals.access_changed.connect(_access_changed)
-    user_logged_out.connect(_logged_out)
     post_save.connect(_user_saved, sender=get_user_model())
     post_delete.connect(_session_deleted, sender=Session)
     post_save.connect(_membership_touched, sender=Membership)
@@ -50,23 +50,25 @@ def _access_changed(user_id: int, **kwargs: Any) -> None:
         here.soon(here.hub.access_changed, user_id)
 
 
-def _logged_out(user: Any, **kwargs: Any) -> None:
-    if user is not None:
-        _access_changed(user.pk)
+def _after_commit(user_id: int) -> None:
+    # Django sends these in the middle of the transaction: looking anew before its end
+    # would find what was there before.
+    transaction.on_commit(partial(_access_changed, user_id))
 
 
 def _user_saved(instance: Any, created: bool, update_fields: Any, **kwargs: Any) -> None:
     # Signing in writes the date of it, which changes nobody's rights.
     if not created and set(update_fields or ()) != {"last_login"}:
-        _access_changed(instance.pk)
+        _after_commit(instance.pk)
 
 
 def _session_deleted(instance: Session, **kwargs: Any) -> None:
+    """Somebody signed out, here or from afar."""
     user_id = instance.get_decoded().get("_auth_user_id")
     if user_id is not None:
-        _access_changed(int(user_id))
+        _after_commit(int(user_id))
 
 
 def _membership_touched(instance: Membership, **kwargs: Any) -> None:
     if not kwargs.get("created"):
-        _access_changed(instance.user_id)
+        _after_commit(instance.user_id)

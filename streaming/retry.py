@@ -26,7 +26,9 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         return milliseconds / 1000
     value = headers.get("retry-after")
     seconds = _number(value)
-    return _date(value, now) if seconds is None and value else seconds
+    if seconds is None and value:
+        return _date(value, now)
+    return seconds
 
 
 def seconds_to_wait(attempt: int, asked: float | None, *, first: float, longest: float, chance: float) -> float | None:
@@ -58,4 +60,4 @@ def _date(value: str, now: datetime) -> float | None:
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
-    return max((date - now).total_seconds(), 0)
+    return max((date - now).total_seconds(), 0.0)

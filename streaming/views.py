@@ -66,7 +66,10 @@ async def event_stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     except Refused as refused:
         status = 401 if refused.code == "signed_out" else 404
         return _json(events.command_refused(refused), status)
-    hub = process.start().hub
+    here = process.start()
+    hub = here.hub
+    if here.is_stopping:
+        return _json({"code": "unavailable", "detail": "The server restarts."}, 503)
     if hub.readers_of(user.pk) >= settings.CHAT.sockets_per_user:
         return _json({"code": "busy", "detail": "Too many open pages."}, 429)
     last = request.headers.get("Last-Event-ID", "")
