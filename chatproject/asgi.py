@@ -73,10 +73,9 @@ def stop_and_then(theirs: Callable[..., Any]) -> Callable[..., None]:
         try:
             await process.stop()
         finally:
-            print("DBG theirs", flush=True); theirs(number, None)
+            theirs(number, None)
 
     def receive(number: int, frame: Any) -> None:
-        print("DBG signal", number, theirs, flush=True)
         signal.signal(number, theirs)
         loop.call_soon_threadsafe(lambda: _stopping.add(loop.create_task(stop(number))))
 
