@@ -101,7 +101,17 @@ class TabConsumer(AsyncWebsocketConsumer):
         with contextlib.suppress(ConnectionError, RuntimeError):
             async for frame in self.hub.frames(self.reader, self.woken):
                 await self.send(text_data=frame)
-            await self.close(self.reader.close_code)
+            await self.say_goodbye(self.reader.close_code or Close.NOT_SPOKEN)
+
+    async def say_goodbye(self, code: int) -> None:
+        try:
+            await self.close(code)
+        except Exception:
+            if code != Close.RESTART:
+                raise
+            # The library under daphne lets an application say 1000 and 3000 to 4999
+            # only; `bye` has told the client what it is about.
+            await self.close()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self.reader is None or self.reader.close_code is not None:

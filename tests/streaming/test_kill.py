@@ -141,7 +141,8 @@ async def test_a_terminated_server_ends_its_replies_and_says_bye(
     asked = await tab.ask("Talk")
     await tab.until_said(asked.reply)
     process.terminate()
-    assert await tab.until_closed() == 1012
+    # daphne's library does not let an application say 1012.
+    assert await tab.until_closed() == {"uvicorn": 1012, "daphne": 1000}[kind]
     assert (await tab.wait_for("bye"))["after_ms"] >= 0
     await process.until_gone()
     kept = await Message.objects.aget(pk=asked.reply)
