@@ -23,6 +23,7 @@ WORDS = {
     "too_long": _("%(over)s characters too many"),
     "left": _("%(left)s characters left"),
     "you": _("You"),
+    "reply": _("Reply"),
     "still_writing": _("You can send when this reply is finished."),
     "read_only": _("You can read this conversation, but not write in it."),
     # Things done

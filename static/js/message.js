@@ -52,10 +52,10 @@ export class MessageView {
     element.classList.toggle("last", here.last);
     element.classList.toggle("pending", !!message.pending && !message.refused);
     element.classList.toggle("refused", !!message.refused);
-    if (message.role !== "user") return;
+    const own = message.role === "user";
     const author = $(".message-author", element);
-    setText(author, message.author?.name ?? say("you"));
-    author.classList.toggle("visually-hidden", !here.several);
+    setText(author, own ? (message.author?.name ?? say("you")) : say("reply"));
+    author.classList.toggle("visually-hidden", !own || !here.several);
   }
 
   #updateText() {
