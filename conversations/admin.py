@@ -29,9 +29,10 @@ from django.db.models.functions import Coalesce, Substr
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.formats import localize
+from django.utils.formats import date_format, localize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -43,7 +44,7 @@ from .wire import siblings_of
 #: Messages of a branch on the page of a conversation.
 TRANSCRIPT_MESSAGES = 100
 #: What is shown of one message there; the whole stands on the page of the message.
-TRANSCRIPT_CHARACTERS = 8000
+TRANSCRIPT_CHARACTERS = 3000
 EXCERPT_CHARACTERS = 90
 #: A filter offers the models that the newest rows name: to ask all rows of a long history would take seconds.
 ROWS_FOR_CHOICES = 2000
@@ -100,7 +101,7 @@ def status_badge(status: str) -> SafeString:
 def tokens(usage: dict[str, Any] | None) -> str:
     """Return "read + written", or nothing where nobody counted."""
     if not usage:
-        return ""
+        return admin.site.empty_value_display
     about = "≈ " if usage.get("estimated") else ""
     return f"{about}{localize(usage.get('prompt_tokens') or 0)} + {localize(usage.get('completion_tokens') or 0)}"
 
@@ -407,10 +408,8 @@ def versions(message: Message, siblings: Sequence[int]) -> list[dict[str, Any]]:
 
 @admin.register(Message)
 class MessageAdmin(History[Message]):
-    list_display = (
-        "created_at", "role_word", "excerpt", "in_conversation", "by", "state", "model", "provider", "token_count",
-    )  # fmt: skip
-    list_display_links = ("created_at", "excerpt")
+    list_display = ("time", "excerpt", "role_word", "by", "in_conversation", "state", "answered_by", "token_count")
+    list_display_links = ("time", "excerpt")
     list_filter = (StatusFilter, "role", ModelFilter, ProviderFilter, "created_at", ConversationPicked)
     date_hierarchy = "created_at"
     ordering = ("-pk",)
@@ -439,6 +438,8 @@ class MessageAdmin(History[Message]):
             absent |= {"what_happened"} if not obj.error else set()
             if obj.role != Message.Role.ASSISTANT:
                 absent |= {"state", "model", "provider", "finish", "token_count", "ended"}
+            else:
+                absent |= {"by"}
         return [name for name in self.fields if name not in absent]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Message | None:
@@ -455,6 +456,10 @@ class MessageAdmin(History[Message]):
         return super().render_change_form(request, context, *args, **kwargs)
 
     # Columns and fields
+
+    @admin.display(description=_("time"), ordering="pk")
+    def time(self, message: Message) -> str:
+        return date_format(localtime(message.created_at), "SHORT_DATETIME_FORMAT")
 
     @admin.display(description=_("role"), ordering="role")
     def role_word(self, message: Message) -> str:
@@ -477,6 +482,10 @@ class MessageAdmin(History[Message]):
         # A person's own message is always done, which is not worth a word.
         return status_badge(message.status) if message.role == Message.Role.ASSISTANT else ""
 
+    @admin.display(description=_("model and provider"), ordering="model")
+    def answered_by(self, message: Message) -> SafeString:
+        return format_html('{} <span class="quiet">{}</span>', message.model, message.provider)
+
     @admin.display(description=_("tokens"))
     def token_count(self, message: Message) -> str:
         return tokens(message.usage)
@@ -496,11 +505,11 @@ class MessageAdmin(History[Message]):
 
     @admin.display(description=_("finish reason"))
     def finish(self, message: Message) -> str:
-        return message.finish_reason
+        return message.finish_reason or admin.site.empty_value_display
 
     @admin.display(description=_("ended"))
     def ended(self, message: Message) -> Any:
-        return message.ended_at
+        return message.ended_at or admin.site.empty_value_display
 
     @admin.display(description=_("versions"))
     def other_versions(self, message: Message) -> SafeString | str:

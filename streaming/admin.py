@@ -46,13 +46,14 @@ if TYPE_CHECKING:
     KeyModelForm = forms.ModelForm[APIKey]
     ProviderModelForm = forms.ModelForm[Provider]
     KeyInlineFormSet = BaseInlineFormSet[APIKey, Provider, "KeyForm"]
-    KeyInline = admin.TabularInline[APIKey, Provider]
+    KeyInline = admin.StackedInline[APIKey, Provider]
     RunInlineBase = admin.StackedInline[Run, Message]
     ProviderModelAdmin = admin.ModelAdmin[Provider]
 else:
     KeyModelForm = ProviderModelForm = forms.ModelForm
     KeyInlineFormSet = BaseInlineFormSet
-    KeyInline, RunInlineBase, ProviderModelAdmin = admin.TabularInline, admin.StackedInline, admin.ModelAdmin
+    KeyInline = RunInlineBase = admin.StackedInline
+    ProviderModelAdmin = admin.ModelAdmin
 
 
 # Keys
@@ -116,31 +117,22 @@ class KeysOfProvider(KeyInline):
     form = KeyForm
     formset = KeyFormSet  # type: ignore[assignment]
     extra = 0
-    fields = ("label", "secret", "stored", "enabled", "test")
-    readonly_fields = ("stored", "test")
+    fields = ("label", "secret", "stored", "enabled")
+    readonly_fields = ("stored",)
     verbose_name_plural = _("API keys: the first that is enabled is used")
 
     @admin.display(description=_("stored"))
     def stored(self, key: APIKey) -> SafeString | str:
         """Show by what a key can be told from others, and whether it can be used at all."""
         if not key.sealed:
-            return ""
-        mark = format_html('<code title="{}">…{}</code>', key.fingerprint, key.last_four or key.fingerprint)
+            return gettext("Nothing yet.")
+        mark = format_html('<code>…{}</code> <span class="quiet">{}</span>', key.last_four, key.fingerprint)
         if is_locked(key):
             why = gettext("It was stored with another encryption key. Enter it again, or delete it.")
             return format_html('{} <span class="badge badge-failed">{}</span> {}', mark, gettext("locked"), why)
-        return mark
-
-    @admin.display(description=_("test"))
-    def test(self, key: APIKey) -> SafeString | str:
-        if not key.sealed:
-            return ""
-        # Belongs to a form of its own that stands outside: what is typed here is not sent by it.
-        return format_html(
-            '<button type="submit" form="test" name="key" value="{}" class="button">{}</button>',
-            key.pk,
-            gettext("Test this key"),
-        )
+        # The button belongs to a form of its own that stands outside: what is typed here is not sent by it.
+        button = '{} <button type="submit" form="test" name="key" value="{}" class="button">{}</button>'
+        return format_html(button, mark, key.pk, gettext("Test this key"))
 
 
 def is_locked(key: APIKey) -> bool:
@@ -471,7 +463,8 @@ class RunOfReply(RunInlineBase):
 def seconds_between(start: Any, end: Any) -> str:
     if start is None or end is None:
         return ""
-    return gettext("%s s") % localize(round((end - start).total_seconds(), 2))
+    seconds: str = localize(round((end - start).total_seconds(), 2))
+    return gettext("%s s") % seconds
 
 
 admin.site.unregister(Message)
@@ -482,3 +475,7 @@ class MessageAdmin(HistoryMessageAdmin):
     """The history's messages, with what this app knows of how they were made."""
 
     inlines = (RunOfReply,)
+
+    def get_inline_instances(self, request: HttpRequest, obj: Message | None = None) -> list[Any]:
+        """Show how it was made of what was made."""
+        return super().get_inline_instances(request, obj) if obj is not None and hasattr(obj, "run") else []
