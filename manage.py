@@ -15,7 +15,7 @@ def main() -> None:
     except ImportError:
         sys.exit(
             f"Django is not installed for {sys.executable}.\n"
-            "Run `make run`, which sets everything up, or `pip install -r requirements.txt` in your virtual environment."
+            "Run `make run`, which sets everything up, or `pip install -r requirements.txt` in a virtual environment."
         )
     execute_from_command_line(sys.argv)
 

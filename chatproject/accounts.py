@@ -16,12 +16,12 @@ class AccountAdapter(DefaultAccountAdapter):
     """allauth asks this class what the installation allows."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Strangers may make themselves an account only where config.yaml says so; an administrator always may make one."""
+        """Strangers may make themselves an account only where config.yaml says so; administrators make them in the admin."""
         return bool(settings.CHAT.sign_up)
 
 
 def make_first_administrator() -> tuple[str, str] | None:
-    """Make an administrator if there is none, and give name and password; the password exists nowhere else in readable form.
+    """Make an administrator if there is none, and give name and password, which is readable nowhere else.
 
     Two processes may try this at once: the name is unique, so one of them gets None.
     """

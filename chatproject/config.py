@@ -1,8 +1,9 @@
 """The settings of this installation: the only reader of config.yaml, of .env and of the environment.
 
-A value is taken from the first of these that has it: environment, .env, config.yaml, default. `load()` gives a `Config`, or raises a
-`ConfigError` that tells every problem at once: where it is (file and line, or variable), what was found (never of a secret), what would
-be right. pydantic judges the values; its settings package is not used because it forgets where a value came from.
+A value is taken from the first of these that has it: environment, .env, config.yaml, default. `load()` gives a `Config`,
+or raises a `ConfigError` that tells every problem at once: where it is (file and line, or variable), what was found (never
+of a secret), what would be right. pydantic judges the values; its settings package is not used, because it forgets where
+a value came from.
 """
 
 import base64
@@ -27,7 +28,7 @@ from chatproject.yamlfile import Nested, Value
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# ------------------------------------------------------------------------------------------------------------------ the keys
+# The keys
 
 
 def _split(value: object) -> object:
@@ -240,7 +241,7 @@ def _decoded_key(value: str) -> bytes | None:
     return key if len(key) == 32 else None
 
 
-# ------------------------------------------------------------------------------------------------------- where values come from
+# Where values come from
 
 SECRET_FIELDS = frozenset(name for name, field in Config.model_fields.items() if field.repr is False)
 FIELD_OF_KEY = {to_camel(name): name for name in Config.model_fields} | {"apiKey": "app_key"}
@@ -303,7 +304,7 @@ def load(directory: Path = BASE_DIR, environ: Mapping[str, str] | None = None) -
 
 
 def load_or_exit() -> Config:
-    """What settings.py calls: a wrong setting ends the program with a text, whoever runs it, and without a traceback."""
+    """What settings.py calls: a wrong setting ends any program with a text and without a traceback."""
     try:
         return load()
     except ConfigError as error:
@@ -361,7 +362,7 @@ def _unknown_key(key: str) -> list[str]:
 
 def _doubled(first: yamlfile.Entry, second: yamlfile.Entry) -> str:
     if first.key == second.key:
-        return f"The key {second.key} stands here for the second time; the first is on line {first.line}. Delete one of them."
+        return f"The key {second.key} stands here for the second time; the first is on line {first.line}. Delete one."
     return f"{second.key} is another name of {first.key}, which is already on line {first.line}. Delete one of them."
 
 
@@ -423,7 +424,7 @@ def _close_variable(name: str, known: set[str]) -> str | None:
     return near[0] if near else None
 
 
-# ----------------------------------------------------------------------------------------------------------------- judging them
+# Judging them
 
 
 def _checked(sources: Iterable[Source]) -> Config:

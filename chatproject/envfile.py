@@ -7,6 +7,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -30,8 +31,6 @@ def read(path: Path) -> dict[str, str]:
 
 
 def _parse(text: str) -> dict[str, str]:
-    from io import StringIO
-
     return {name: value for name, value in dotenv_values(stream=StringIO(text), interpolate=False).items() if value}
 
 
@@ -51,8 +50,8 @@ MADE_HERE = {"SECRET_KEY": new_secret_key, "ENCRYPTION_KEY": new_encryption_key}
 def add_missing_keys(path: Path, names: list[str]) -> dict[str, str]:
     """Make each named key unless the file holds it by now, and give them all.
 
-    Two processes may start at the same moment: the second one waits and finds what the first one wrote. The file is replaced as a
-    whole, so that a crash leaves the old one or the new one, and only its owner can read it.
+    Two processes may start at the same moment: the second one waits and finds what the first one wrote. The file is
+    replaced as a whole, so that a crash leaves the old one or the new one, and only its owner can read it.
     """
     try:
         with _only_one(path.parent):
@@ -63,7 +62,7 @@ def add_missing_keys(path: Path, names: list[str]) -> dict[str, str]:
     except OSError as error:
         raise EnvFileError(
             f"{' and '.join(names)} must be kept in {path}, which cannot be written: {error.strerror}.\n"
-            "Make the directory writable for this user, or set the variables (or SECRET_KEY_FILE and ENCRYPTION_KEY_FILE) yourself."
+            "Make the directory writable for this user, or set the variables yourself (SECRET_KEY_FILE names a file with it)."
         ) from None
     return {name: value for name, value in (present | made).items() if name in names}
 

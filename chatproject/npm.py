@@ -76,7 +76,7 @@ def ensure_packages(say: Callable[[str], object], directory: Path = BASE_DIR) ->
 
 
 def npm_command(say: Callable[[str], object]) -> list[str]:
-    """The words that run npm: the machine's own if its Node is new enough, else that of the wheel, which is fetched first."""
+    """The words that run npm: the machine's own if its Node is new enough, else that of the wheel, fetched first."""
     own = shutil.which("npm")
     if own and _node_version() >= LEAST_NODE:
         return [own]

@@ -1,4 +1,4 @@
-"""Django's settings. What an administrator may want to change is in config.yaml; this file turns it into what Django wants."""
+"""Django's settings: config.yaml, where an administrator changes things, turned into what Django wants."""
 
 import sys
 from typing import Any
@@ -16,7 +16,7 @@ SECRET_KEY = CHAT.secret_key
 # The health check of a container asks its own machine, whatever name the site has.
 ALLOWED_HOSTS = [*CHAT.allowed_hosts, "localhost", "127.0.0.1"]
 
-# ------------------------------------------------------------------------------------------------------------------ applications
+# Applications
 
 INSTALLED_APPS = [
     "chatproject",  # first, because its runserver builds on that of daphne, which must stand before staticfiles
@@ -71,7 +71,7 @@ TEMPLATES = [
     },
 ]
 
-# ----------------------------------------------------------------------------------------------------------- database and layers
+# Database and layers
 
 DATABASES = {"default": databases.database(CHAT.database_url, BASE_DIR)}
 
@@ -83,8 +83,8 @@ if CHAT.redis_url:
         "CONFIG": {"hosts": [{"address": CHAT.redis_url, "socket_timeout": None}], "prefix": "parley"},
     }
 
-# One per process, also where there is Redis: what is kept here (counts of sign-in attempts) may be lost, and signing in must work
-# while Redis does not.
+# One per process, also where there is Redis: what is kept here (counts of sign-in attempts) may be lost, and signing in
+# must work while Redis does not.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # The longest message, when a form sends each of its characters as %XX%XX%XX%XX, and some room for the other fields.
@@ -92,7 +92,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = max(2_621_440, CHAT.message_characters * 12 + 65_5
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 DATA_UPLOAD_MAX_NUMBER_FILES = 20
 
-# ----------------------------------------------------------------------------------------------------------------------- accounts
+# Accounts
 
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 PASSWORD_HASHERS = [
@@ -115,8 +115,8 @@ LOGIN_REDIRECT_URL = "home"
 ACCOUNT_ADAPTER = "chatproject.accounts.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
-# Mail that goes to a console confirms nothing. Where there is mail it is asked for, but keeps nobody out: an administrator may make
-# accounts that have no address.
+# Mail that goes to a console confirms nothing. Where there is mail an address is confirmed, but nobody is kept out:
+# an administrator may make accounts that have no address.
 ACCOUNT_EMAIL_VERIFICATION = "optional" if CHAT.email_url else "none"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Parley: "
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
@@ -126,9 +126,10 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if CHAT.secure_cookies else "http"
 
 globals().update(databases.mail(CHAT.email_url))
 
-# ----------------------------------------------------------------------------------------------------------------------- security
+# Security
 
-# Browsers share cookies between all ports of a host: with Django's usual names another project on localhost signs people out.
+# Browsers share cookies between all ports of a host: under Django's usual name another project on localhost signs people
+# out.
 SESSION_COOKIE_NAME = "parley_session"
 CSRF_TRUSTED_ORIGINS = list(CHAT.allowed_origins)
 X_FRAME_OPTIONS = "DENY"
@@ -159,7 +160,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# --------------------------------------------------------------------------------------------------------------------- static files
+# Static files
 
 STATIC_URL = "/static/"
 STATIC_ROOT = CHAT.static_root or None
@@ -172,7 +173,8 @@ STORAGES = {
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
 }
-# From the source: found at the start, asked for anew by the browser each time. After collectstatic: hashed names, kept for ever.
+# From the source: found at the start, asked for anew by the browser each time. After collectstatic: hashed names, which a
+# browser keeps for ever.
 SERVESTATIC_USE_FINDERS = not STATIC_ROOT
 SERVESTATIC_USE_MANIFEST = bool(STATIC_ROOT)
 SERVESTATIC_MAX_AGE = 60 if STATIC_ROOT else 0
@@ -180,7 +182,7 @@ SERVESTATIC_ALLOW_ALL_ORIGINS = False
 # Folders of npm packages are absent before the first set-up; chatproject.E001 says it better.
 SILENCED_SYSTEM_CHECKS = ["staticfiles.W004"]
 
-# ------------------------------------------------------------------------------------------------------------- languages and times
+# Languages and times
 
 USE_I18N = USE_TZ = True
 TIME_ZONE = "UTC"
@@ -188,7 +190,7 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", gettext_lazy("English")), ("zh-hans", gettext_lazy("Simplified Chinese"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 
-# ---------------------------------------------------------------------------------------------------------------------------- logs
+# Logs
 
 _SECRETS = [CHAT.app_key, CHAT.secret_key, CHAT.encryption_key]
 LOGGING = {
@@ -203,8 +205,8 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "safe"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
-    # Everybody's own handlers are taken away, so that every line goes through the one formatter. uvicorn's list of requests is
-    # left to the proxy in front of it.
+    # Everybody's own handlers are taken away, so that every line goes through the one formatter. uvicorn's list of requests
+    # is left to the proxy in front of it.
     "loggers": {
         "django": {"handlers": [], "level": "INFO"},
         "django.server": {"handlers": [], "level": "INFO", "propagate": True},

@@ -1,7 +1,7 @@
 """Read a flat YAML file and remember on which line each key stood.
 
-Pure: text in, keys out. Everything that can be wrong with the text ends in a `YAMLFileError` that tells the line and says in words
-what to do, and that never repeats the text itself: a line of this file may hold a secret.
+Pure: text in, keys out. Everything that can be wrong with the text ends in a `YAMLFileError` that tells the line and says
+in words what to do, and that never repeats the text itself: a line of this file may hold a secret.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Ask pip-audit for known vulnerabilities of what Parley ships, and fail for those alone.
 
-Tools of the checks are left out: they never see a user. A service that cannot be asked says nothing about us, so that is told and
-passed. `python tools/audit.py`, in the environment of the checks.
+Tools of the checks are left out: they never see a user. A service that cannot be asked says nothing about us, so that is
+told and passed. `python tools/audit.py`, in the environment of the checks.
 """
 
 import json

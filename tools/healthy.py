@@ -1,4 +1,4 @@
-"""The health check of the container: does this process serve? Only the standard library, because it runs every ten seconds."""
+"""The health check of the container. Only the standard library, because it runs every ten seconds."""
 
 import os
 import sys

@@ -12,7 +12,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-# Our own flow control closes a tab that does not read (4408, ackSeconds); the server's ping must not be faster with a plain 1006.
+# Our own flow control closes a tab that does not read (4408, ackSeconds); the server's ping must not be faster with its
+# plain 1006.
 PING_MARGIN_SECONDS = 30
 
 

@@ -79,4 +79,5 @@ def administrator_sentence(name: str, password: str) -> str:
 def _database_sentence(error: DatabaseError) -> str:
     place = connection.settings_dict
     where = f"{place['HOST']}:{place['PORT'] or 5432}" if place.get("HOST") else place["NAME"]
-    return f"The database at {where} cannot be used: {str(error).strip()}\nIs it running, and is databaseUrl (DATABASE_URL) right?"
+    reason = str(error).strip()
+    return f"The database at {where} cannot be used: {reason}\nIs it running, and is databaseUrl (DATABASE_URL) right?"
