@@ -7,6 +7,6 @@ class StreamingConfig(AppConfig):
     verbose_name = _("Models and keys")
 
     def ready(self) -> None:
-        from . import process
+        from . import receivers
 
-        process.listen()
+        receivers.connect()

@@ -75,6 +75,11 @@ def known_models(endpoint: Endpoint) -> tuple[str, ...]:
     return endpoint.models or _lists.get(endpoint.base_url, (0.0, ()))[1]
 
 
+def is_unknown(endpoint: Endpoint) -> bool:
+    """Has the server never been asked what it offers?"""
+    return not endpoint.models and endpoint.base_url not in _lists
+
+
 def is_stale(endpoint: Endpoint) -> bool:
     """Should the server be asked (again) what it offers?"""
     if endpoint.models:

@@ -12,7 +12,7 @@ from conversations.models import Conversation, Exchange
 from conversations.refusals import Refused
 
 from . import events, process
-from .runner import request_stop
+from .leases import request_stop
 
 Answer = dict[str, Any]
 

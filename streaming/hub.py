@@ -18,23 +18,16 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import F
 
 from conversations import wire
 from conversations.models import (
     Change,
-    Conversation,
-    Membership,
-    Message,
-    Piece,
-    grown_texts,
 )
 
-from . import access, events
-from .cursors import LONGEST_LOG, Entry, LiveReply, Reader, Room
+from . import access, events, readings
+from .cursors import Entry, LiveReply, Reader, Room
 from .events import Close, Hint, conversation_group, user_group
 from .layer import Layer
-from .models import Run
 from .reply import Gain
 from .store import Writer
 from .threads import DatabaseThreads
@@ -107,7 +100,7 @@ class Hub:
         """Tell a reader the whole conversation as it is stored. False where it cannot
         be seen (any more)."""
         assert reader.room is not None
-        found = await self._threads.run(load_snapshot, reader.room.pk, user)
+        found = await self._threads.run(readings.load_snapshot, reader.room.pk, user)
         if found is None:
             return False
         self._meet(reader.room, found["version"], found["replies"])
@@ -126,7 +119,7 @@ class Hub:
         snapshot, and all of the running replies except those that are `known`
         to it in part. False where the conversation cannot be seen (any more)."""
         assert reader.room is not None
-        found = await self._threads.run(load_changes, reader.room.pk, user, version)
+        found = await self._threads.run(readings.load_changes, reader.room.pk, user, version)
         if found is None:
             return await self.give_snapshot(reader, user)
         now, changes, replies = found
@@ -147,7 +140,7 @@ class Hub:
         missing = places.keys() - reader.room.replies.keys()
         lives = dict(reader.room.replies)
         if missing:
-            lives |= await self._threads.run(load_replies, reader.room.pk, missing)
+            lives |= await self._threads.run(readings.load_replies, reader.room.pk, missing)
         for pk, place in places.items():
             if pk in lives:
                 at = {"text": place.text, "reasoning": place.reasoning}
@@ -306,7 +299,7 @@ class Hub:
         self._do(self._tell_sidebars(pk))
 
     async def _tell_sidebars(self, pk: str) -> None:
-        for user_id, entry in await self._threads.run(load_sidebar_entries, pk):
+        for user_id, entry in await self._threads.run(readings.load_sidebar_entries, pk):
             frame = events.encode({"type": "sidebar_changed", "conversation": entry})
             self._tell_user(user_id, frame)
 
@@ -333,7 +326,7 @@ class Hub:
     async def _load(self, room: Room) -> None:
         """Bring a room to the newest version, and its readers with it."""
         async with self._loads[room.pk]:
-            found = await self._threads.run(load_entries, room.pk, room.version)
+            found = await self._threads.run(readings.load_entries, room.pk, room.version)
         if found is None:
             return
         version, changes, running = found
@@ -365,7 +358,7 @@ class Hub:
         """The safety net under the hints: look at what is watched here."""
         if not self._rooms:
             return
-        versions = await self._threads.run(load_versions, list(self._rooms))
+        versions = await self._threads.run(readings.load_versions, list(self._rooms))
         for pk, room in list(self._rooms.items()):
             if versions.get(pk, 0) > room.version:
                 await self._load(room)
@@ -378,7 +371,7 @@ class Hub:
 
     async def _catch_up_replies(self, mirrors: Iterable[tuple[Room, LiveReply]]) -> None:
         for room, live in mirrors:
-            pieces = await self._threads.run(load_pieces, live.pk, dict(live.ends))
+            pieces = await self._threads.run(readings.load_pieces, live.pk, dict(live.ends))
             for part, start, text in pieces:
                 live.receive(part, start, text)
             if pieces:
@@ -437,104 +430,3 @@ def _ends(replies: Iterable[dict[str, Any]]) -> dict[int, Any]:
         }
         for reply in replies
     }
-
-
-# What the hub reads. These run on its own threads.
-
-
-def load_snapshot(pk: str, user: User) -> dict[str, Any] | None:
-    conversation = Conversation.objects.visible_to(user).filter(pk=pk).first()
-    if conversation is None:
-        return None
-    _mark_seen(conversation, user)
-    found = wire.snapshot(conversation, user)
-    _add_waits(found["replies"])
-    return found
-
-
-def load_changes(pk: str, user: User, version: int) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]] | None:
-    """Return the version, the events since `version`, and the running replies."""
-    conversation = Conversation.objects.visible_to(user).filter(pk=pk).first()
-    if conversation is None:
-        return None
-    changes = conversation.changes_after(version, LONGEST_LOG)
-    if changes is None:
-        return None
-    _mark_seen(conversation, user)
-    replies = wire.running_replies(conversation)
-    _add_waits(replies)
-    return conversation.version, wire.changes_as_json(changes), replies
-
-
-def _mark_seen(conversation: Conversation, user: User) -> None:
-    Membership.objects.filter(conversation=conversation, user=user, seen_version__lt=conversation.version).update(
-        seen_version=conversation.version
-    )
-
-
-def _add_waits(replies: list[dict[str, Any]]) -> None:
-    waits = {
-        str(run.reply_id): {
-            "reason": run.waiting_reason,
-            "until": wire.time_as_json(run.waiting_until),
-        }
-        for run in Run.objects.unended()
-        .filter(reply_id__in=[int(reply["reply"]) for reply in replies])
-        .exclude(waiting_until=None)
-        if run.waiting_until
-    }
-    for reply in replies:
-        reply["waiting"] = waits.get(reply["reply"])
-
-
-def load_entries(pk: str, version: int) -> tuple[int, list[Change] | None, dict[int, dict[str, str]]] | None:
-    """Return the version of a conversation, its changes after `version`, and the stored
-    texts of its running replies."""
-    conversation = Conversation.objects.filter(pk=pk).first()
-    if conversation is None:
-        return None
-    changes = conversation.changes_after(version, LONGEST_LOG)
-    running = conversation.messages.running().values_list("pk", flat=True)
-    return conversation.version, changes, grown_texts(running)
-
-
-def load_versions(pks: list[str]) -> dict[str, int]:
-    rows = Conversation.objects.filter(pk__in=pks).values_list("pk", "version")
-    return {str(pk): version for pk, version in rows}
-
-
-def load_pieces(reply_id: int, ends: dict[Any, int]) -> list[tuple[Any, int, str]]:
-    return [
-        piece
-        for part, end in ends.items()
-        for piece in Piece.objects.filter(reply_id=reply_id, part=part, start__gte=end)
-        .order_by("start")
-        .values_list("part", "start", "text")
-    ]
-
-
-def load_replies(pk: str, replies: Iterable[int]) -> dict[int, LiveReply]:
-    """Return replies of one conversation as they are stored, running or ended."""
-    found = Message.objects.filter(conversation_id=pk, pk__in=list(replies))
-    texts = grown_texts(message.pk for message in found if message.is_running)
-    return {
-        message.pk: LiveReply.mirror(
-            message.pk,
-            **texts.get(message.pk, {"text": message.text, "reasoning": message.reasoning}),
-        )
-        for message in found
-    }
-
-
-def load_sidebar_entries(pk: str) -> list[tuple[int, dict[str, Any]]]:
-    """Return the line of one conversation in the sidebar of each of its members."""
-    rows = (
-        Conversation.objects.filter(pk=pk)
-        .with_running()
-        .annotate(member=F("membership__user_id"), seen_version=F("membership__seen_version"))
-    )
-    return [
-        (row.member, wire.sidebar_entry(row))  # type: ignore[attr-defined]
-        for row in rows
-        if row.member is not None  # type: ignore[attr-defined]
-    ]

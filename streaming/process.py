@@ -9,54 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from django.conf import settings
+
+from . import owners
 
 if TYPE_CHECKING:
     from .hub import Hub
     from .runner import Runner
 
 log = logging.getLogger(__name__)
-
-
-def _namespace() -> str:
-    """Two containers may share a host name and a process number, but not this."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
-    except OSError:
-        return "0"
-
-
-def name_of(pid: int) -> str:
-    """Return the name of a process of this host, which no other ever has had.
-
-    Raises psutil.Error where there is no such process.
-    """
-    born = psutil.Process(pid).create_time()
-    return f"{socket.gethostname()}/{_namespace()}/{pid}/{born:.2f}"
-
-
-def is_dead(owner: str) -> bool:
-    """Is the process that bears this name known to have ended? False where that cannot
-    be seen from here: then the lease tells."""
-    host, _, rest = owner.partition("/")
-    namespace, _, rest = rest.partition("/")
-    pid = rest.partition("/")[0]
-    if (host, namespace) != (socket.gethostname(), _namespace()) or not pid.isdigit():
-        return False
-    try:
-        if psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE:
-            return True
-        return name_of(int(pid)) != owner
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False
 
 
 class Process:
@@ -73,7 +37,7 @@ class Process:
         #: Asked to end: whoever comes now is sent to another process, or back later.
         self.is_stopping = False
         self.has_ended = False
-        self.name = name_of(os.getpid())
+        self.name = owners.name_of(os.getpid())
         self.threads = DatabaseThreads("database", 4)
         self.layer = Layer(self.name)
         self.hub: Hub = Hub(self.layer, self.threads)
@@ -160,10 +124,3 @@ def current() -> Process | None:
     """Return the parts of this process while they live: there are none in a management
     command, and whoever commits there leaves it to the sweep of others."""
     return None if _current is None or _current.has_ended else _current
-
-
-def listen() -> None:
-    """Connect what the rows of `conversations` tell to the hub and the runner."""
-    from . import receivers
-
-    receivers.connect()

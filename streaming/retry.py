@@ -40,7 +40,7 @@ def seconds_to_wait(attempt: int, asked: float | None, *, first: float, longest:
     """
     if asked is not None and asked > longest:
         return None
-    wait = min(first * 2 ** (attempt - 1), longest) * (0.5 + chance)
+    wait = min(first * 2.0 ** (attempt - 1), longest) * (0.5 + chance)
     return max(min(wait, longest), asked or 0)
 
 

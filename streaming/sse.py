@@ -27,6 +27,7 @@ class EventStream:
         self._partial: list[bytes] = []  # the line that has no end yet, in fragments
         self._data: list[bytes] = []  # the data lines of the event that has no end yet
         self._size = 0  # of both together
+        self._kept = 0  # of the data lines alone
         self._first = True
         self._after_cr = False
 
@@ -69,13 +70,14 @@ class EventStream:
         field, _, value = line.partition(b":")
         if field == b"data":
             self._data.append(value[1:] if value[:1] == b" " else value)
-        elif not self._data:
+            self._kept = self._size
+        else:
             # Comments keep a connection alive for hours: they must not add up.
-            self._size = 0
+            self._size = self._kept
         return None
 
     def _dispatch(self) -> bytes | None:
         event = b"\n".join(self._data) if self._data else None
         self._data.clear()
-        self._size = 0
+        self._size = self._kept = 0
         return event

@@ -45,6 +45,11 @@ class DatabaseThreads:
         # All wait for each other: else a quick thread would do this for a slow one too,
         # whose connection stayed open.
         all_here = Barrier(self._size)
+
+        def leave() -> None:
+            connections.close_all()
+            all_here.wait()
+
         for _ in range(self._size):
-            self._pool.submit(lambda: (connections.close_all(), all_here.wait()))
+            self._pool.submit(leave)
         self._pool.shutdown(wait=True)

@@ -1,0 +1,88 @@
+"""What has to be known in order to ask for a reply, read under its lease."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from conversations.models import Change, Conversation, Message, Piece, record_change
+
+from . import catalogue
+from .models import Run
+from .prompt import Prompt, Turn, build_prompt
+from .reply import Reply
+from .upstream import Endpoint
+
+#: Messages that are looked at for a context; the budget of tokens ends it before.
+LONGEST_CONTEXT = 400
+
+
+@dataclass(frozen=True)
+class Job:
+    """What has to be known in order to ask for a reply."""
+
+    conversation_id: UUID
+    model: str
+    prefix: str
+    prompt: Prompt
+    endpoints: list[Endpoint]
+
+
+def load_job(run: Run) -> Job:
+    reply = run.reply
+    conversation = Conversation.objects.get(pk=reply.conversation_id)
+    branch = Message.objects.path_to(reply.parent_id, LONGEST_CONTEXT)
+    turns = [Turn(*row) for row in branch.values_list("pk", "role", "text")]
+    complete = not turns or len(turns) < LONGEST_CONTEXT
+    prefix = str(load_reply(run).said["text"])
+    prompt = build_prompt(
+        turns,
+        settings.CHAT.context_tokens,
+        system=conversation.system_prompt or settings.CHAT.system_prompt,
+        prefix=prefix,
+        complete=complete,
+    )
+    if prompt.sight is not None:
+        note_sight(run, prompt.sight)
+    return Job(conversation.pk, reply.model, prefix, prompt, catalogue.endpoints())
+
+
+def load_reply(run: Run) -> Reply:
+    """Return a reply as far as it is stored."""
+    parts: dict[str, list[str]] = {"text": [], "reasoning": []}
+    pieces = Piece.objects.filter(reply_id=run.reply_id).order_by("start")
+    for part, text in pieces.values_list("part", "text"):
+        parts[part].append(text)
+    reply = Reply()
+    reply.begin()
+    reply.said["text"].append("".join(parts["text"]))
+    reply.said["reasoning"].append("".join(parts["reasoning"]))
+    return reply
+
+
+def note_sight(run: Run, sight: int) -> None:
+    """The model is not shown the whole branch: let everybody see from where on."""
+    with transaction.atomic():
+        changed = Message.objects.running().filter(pk=run.reply_id)
+        if changed.update(sight_id=sight):
+            record_change(
+                run.reply.conversation_id,
+                Change.Kind.MESSAGE_CHANGED,
+                message_id=run.reply_id,
+            )
+
+
+def request_for(job: Job, endpoint: Endpoint, model: str) -> dict[str, Any]:
+    """Return the body of the POST, without `stream`."""
+    request: dict[str, Any] = {
+        "model": model,
+        "messages": job.prompt.messages,
+        "stream_options": {"include_usage": True},
+    }
+    if settings.CHAT.max_length:
+        request |= endpoint.length_limit(settings.CHAT.max_length)
+    return request

@@ -1,0 +1,85 @@
+"""Leases on replies, as rows: taking, keeping, using and giving back.
+
+Each write is conditional on the lease that it is made under. These run on database
+threads.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import F, Q
+from django.utils import timezone
+
+from conversations.models import Message
+
+from . import owners
+from .models import Run, lease_end
+from .upstream import Endpoint
+
+#: A queued reply that young is left to the process which took the question, in seconds.
+SECONDS_TO_START = 2.0
+
+
+def claim(reply_id: int, name: str) -> Run | None:
+    run = Run.claim(reply_id, name, dead_owners(name))
+    # The status is read under the lease: from here on nobody else changes it.
+    return Run.objects.select_related("reply").get(pk=run.pk) if run else None
+
+
+def dead_owners(name: str) -> list[str]:
+    others = Run.objects.unended().exclude(owner__in=["", name])
+    names = others.values_list("owner", flat=True).distinct()
+    return [owner for owner in names if owners.is_dead(owner)]
+
+
+def load_unowned(name: str) -> list[int]:
+    """Return the running replies that nobody runs."""
+    free = Q(pk__in=Run.objects.unowned(dead_owners(name)).values("reply_id"))
+    young = timezone.now() - timedelta(seconds=SECONDS_TO_START)
+    lost = Q(run=None, created_at__lt=young)
+    found = Message.objects.running().filter(free | lost)
+    return list(found.values_list("pk", flat=True)[:100])
+
+
+def renew_leases(name: str, replies: list[int]) -> dict[int, tuple[int, bool]]:
+    """Renew the leases of these replies, as far as this process still owns them; return
+    `{reply: (epoch, stop requested)}`."""
+    mine = Run.objects.owned_by(name).filter(pk__in=replies)
+    mine.update(lease_until=lease_end())
+    rows = mine.values_list("reply_id", "epoch", "stop_requested")
+    return {reply_id: (epoch, stop) for reply_id, epoch, stop in rows}
+
+
+def request_stop(reply_id: int) -> None:
+    """Write down that a reply is to end. Where nobody has begun it, it ends here."""
+    if not Message.objects.running().filter(pk=reply_id).exists():
+        return
+    Run.objects.get_or_create(reply_id=reply_id)
+    Run.objects.unended().filter(pk=reply_id).update(stop_requested=True)
+
+
+def count_attempt(run: Run, endpoint: Endpoint, model: str) -> bool:
+    """Count a POST before it is made. False where the lease is lost."""
+    mine = run.mine().update(
+        attempts=F("attempts") + 1,
+        waiting_until=None,
+        provider_id=endpoint.provider_id,
+        api_key_id=endpoint.key_id,
+    )
+    if not mine:
+        return False
+    run.attempts += 1
+    reply = Message.objects.running().filter(pk=run.reply_id)
+    reply.update(model=model[:200], provider=endpoint.name[:200])
+    return True
+
+
+def note_wait(run: Run, until: Any, reason: str) -> None:
+    run.mine().update(waiting_until=until, waiting_reason=reason[:300])
+
+
+def give_back(run: Run) -> None:
+    """Nothing was said yet: let another process run it, at once."""
+    run.mine().update(owner="", lease_until=None)
