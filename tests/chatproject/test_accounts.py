@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client
@@ -21,6 +22,12 @@ class Chat(Protocol):
 
 
 NEW = {"username": "dora", "email": "", "password1": "correct-horse-battery", "password2": "correct-horse-battery"}
+
+
+@pytest.fixture(autouse=True)
+def _no_attempts_counted() -> None:
+    """Each test begins with nobody having guessed a password."""
+    cache.clear()
 
 
 def set_up() -> str:
@@ -62,6 +69,13 @@ def test_who_guesses_passwords_is_held_up(client: Client) -> None:
         client.post(reverse("account_login"), {"login": "dora", "password": "wrong"})
     client.post(reverse("account_login"), {"login": "dora", "password": "correct-horse-battery"})
     assert "_auth_user_id" not in client.session
+
+
+@pytest.mark.django_db
+def test_the_admin_has_no_door_of_its_own_where_attempts_are_not_counted(client: Client) -> None:
+    answer = client.get(reverse("admin:index"), follow=True)
+    assert answer.request["PATH_INFO"] == reverse("account_login")
+    assert answer.request["QUERY_STRING"] == "next=%2Fadmin%2F"
 
 
 @pytest.mark.django_db
