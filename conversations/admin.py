@@ -50,6 +50,7 @@ EXCERPT_CHARACTERS = 90
 ROWS_FOR_CHOICES = 2000
 #: Conversations that can be erased at once.
 MOST_TO_ERASE = 200
+EMPTY = "-"
 
 STATUS_WORDS = {
     Status.QUEUED: _("queued"),
@@ -89,7 +90,7 @@ def message_url(message_id: int) -> str:
 
 def user_link(user: User | None) -> SafeString | str:
     if user is None:
-        return admin.site.empty_value_display
+        return EMPTY
     return link(reverse("admin:auth_user_change", args=[user.pk]), user.get_username())
 
 
@@ -101,7 +102,7 @@ def status_badge(status: str) -> SafeString:
 def tokens(usage: dict[str, Any] | None) -> str:
     """Return "read + written", or nothing where nobody counted."""
     if not usage:
-        return admin.site.empty_value_display
+        return EMPTY
     about = "≈ " if usage.get("estimated") else ""
     return f"{about}{localize(usage.get('prompt_tokens') or 0)} + {localize(usage.get('completion_tokens') or 0)}"
 
@@ -357,20 +358,20 @@ def log_erasure(user: Any, conversation: Conversation) -> None:
 def transcript(conversation: Conversation, query: Any) -> dict[str, Any]:
     """Return what the page of a conversation shows of a branch: the one through `?through=<message>`, else the shown
     one; with `?before=<message>` the part ahead of that message."""
-    through, before = (
-        message_named(conversation, query.get("through")),
-        message_named(conversation, query.get("before")),
-    )
+    through = message_named(conversation, query.get("through"))
+    before = message_named(conversation, query.get("before"))
     leaf = through.newest_leaf().pk if through else conversation.head_id
-    end = before.parent_id if before else leaf
-    path = with_texts(Message.objects.path_to(end, TRANSCRIPT_MESSAGES + 1).select_related("author"))
+    path = path_with_texts(before.parent_id if before else leaf)
+    is_far_up = through is not None and before is None and through not in path
+    if is_far_up:
+        path = path_with_texts(through.pk)
     shown = path[-TRANSCRIPT_MESSAGES:]
     siblings = siblings_of(shown)
     return {
         "transcript": [(message, versions(message, siblings[message.parent_id])) for message in shown],
         "is_other_branch": leaf != conversation.head_id,
-        "through": through,
-        "is_part": before is not None,
+        "leaf": leaf,
+        "is_part": before is not None or is_far_up,
         "older": shown[0] if len(path) > len(shown) else None,
     }
 
@@ -381,9 +382,11 @@ def message_named(conversation: Conversation, pk: str | None) -> Message | None:
     return None
 
 
-def with_texts(rows: QuerySet[Message]) -> Sequence[Message]:
-    """Return messages with `shown_text`, which is cut, and `is_cut`; of running replies what they have said so far."""
+def path_with_texts(leaf_id: int | None) -> Sequence[Message]:
+    """Return the end of the way to a message, and one more. Each has `shown_text`, which is cut, and `is_cut`; of running
+    replies it is what they have said so far."""
     limit = TRANSCRIPT_CHARACTERS
+    rows = Message.objects.path_to(leaf_id, TRANSCRIPT_MESSAGES + 1).select_related("author")
     found = list(rows.defer("text", "reasoning").annotate(beginning=Substr("text", 1, limit + 1)))
     running = grown_texts(message.pk for message in found if message.is_running)
     for message in found:
@@ -408,7 +411,7 @@ def versions(message: Message, siblings: Sequence[int]) -> list[dict[str, Any]]:
 
 @admin.register(Message)
 class MessageAdmin(History[Message]):
-    list_display = ("time", "excerpt", "role_word", "by", "in_conversation", "state", "answered_by", "token_count")
+    list_display = ("time", "excerpt", "said_by", "state", "token_count", "in_conversation")
     list_display_links = ("time", "excerpt")
     list_filter = (StatusFilter, "role", ModelFilter, ProviderFilter, "created_at", ConversationPicked)
     date_hierarchy = "created_at"
@@ -461,6 +464,13 @@ class MessageAdmin(History[Message]):
     def time(self, message: Message) -> str:
         return date_format(localtime(message.created_at), "SHORT_DATETIME_FORMAT")
 
+    @admin.display(description=_("from"), ordering="model")
+    def said_by(self, message: Message) -> SafeString:
+        """Show role and author, or model and provider."""
+        names = [user_link(message.author)] if message.author else [message.model, message.provider]
+        shown = format_html_join(" · ", "{}", ((name,) for name in names if name))
+        return format_html('<span class="quiet">{}</span> {}', message.get_role_display(), shown)
+
     @admin.display(description=_("role"), ordering="role")
     def role_word(self, message: Message) -> str:
         return message.get_role_display()
@@ -482,10 +492,6 @@ class MessageAdmin(History[Message]):
         # A person's own message is always done, which is not worth a word.
         return status_badge(message.status) if message.role == Message.Role.ASSISTANT else ""
 
-    @admin.display(description=_("model and provider"), ordering="model")
-    def answered_by(self, message: Message) -> SafeString:
-        return format_html('{} <span class="quiet">{}</span>', message.model, message.provider)
-
     @admin.display(description=_("tokens"))
     def token_count(self, message: Message) -> str:
         return tokens(message.usage)
@@ -505,11 +511,11 @@ class MessageAdmin(History[Message]):
 
     @admin.display(description=_("finish reason"))
     def finish(self, message: Message) -> str:
-        return message.finish_reason or admin.site.empty_value_display
+        return message.finish_reason or EMPTY
 
     @admin.display(description=_("ended"))
-    def ended(self, message: Message) -> Any:
-        return message.ended_at or admin.site.empty_value_display
+    def ended(self, message: Message) -> str:
+        return date_format(localtime(message.ended_at), "DATETIME_FORMAT") if message.ended_at else EMPTY
 
     @admin.display(description=_("versions"))
     def other_versions(self, message: Message) -> SafeString | str:

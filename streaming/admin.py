@@ -63,7 +63,7 @@ class KeyForm(KeyModelForm):
     """Takes a key in. The field is always rendered empty, also when something else was wrong."""
 
     secret = forms.CharField(
-        label=_("key"),
+        label=_("API key"),
         required=False,
         max_length=2000,
         widget=forms.PasswordInput(
