@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from datetime import date
 from functools import cache
@@ -23,7 +24,7 @@ from conversations.words import WORDS
 
 register = template.Library()
 
-#: npm packages by the name under which the scripts import them; the lazy ones come when a reply needs them.
+#: npm packages by the name under which the scripts import them.
 PACKAGES = {
     "markdown-it": "npm/markdown-it/markdown-it.esm.min.mjs",
     "dompurify": "npm/dompurify/purify.min.js",
@@ -32,7 +33,6 @@ PACKAGES = {
     "highlight.js": "npm/highlightjs/highlight.min.js",
     "katex": "npm/katex/katex.mjs",
 }
-LAZY = {"highlight.js", "katex"}
 
 
 @register.simple_tag
@@ -60,15 +60,17 @@ def import_map(context: template.Context) -> SafeString:
     """Where the scripts find each other and the npm packages.
 
     They import each other by relative addresses, so that Node can test them; here each address leads to its hashed name.
-    All that a page surely runs is fetched at once instead of module after module.
+    All that a page surely runs is fetched at once instead of module after module; what is imported later, when it is needed, is not.
     """
-    own = {f"{PrefixNode.handle_simple('STATIC_URL')}js/{name}": static(f"js/{name}") for name in own_modules()}
-    packages = {name: static(path) for name, path in PACKAGES.items()}
-    at_once = [address for name, address in (own | packages).items() if name not in LAZY]
+    prefix = PrefixNode.handle_simple("STATIC_URL")
+    addresses = {f"{prefix}js/{name}": static(f"js/{name}") for name in own_modules()}
+    addresses |= {name: static(path) for name, path in PACKAGES.items()}
+    wanted = imports_of("page.js") | (imports_of("conversation.js") if context.get("conversation") else set())
+    at_once = [static(PACKAGES.get(name, f"js/{name}")) for name in sorted(wanted)]
     return format_html(
         '<script type="importmap" nonce="{}">{}</script>{}',
         context.get("CSP_NONCE", ""),
-        mark_safe(json.dumps({"imports": own | packages}).replace("<", "\\u003c")),  # noqa: S308  # our own file names
+        mark_safe(json.dumps({"imports": addresses}).replace("<", "\\u003c")),  # noqa: S308  # our own file names
         format_html_join("", '<link rel="modulepreload" href="{}">', [(address,) for address in at_once]),
     )
 
@@ -77,6 +79,16 @@ def import_map(context: template.Context) -> SafeString:
 def own_modules() -> list[str]:
     """Each script of ours that is a module; theme.js runs before the page is there and is none."""
     return sorted(path.name for path in (BASE_DIR / "static/js").glob("*.js") if path.name != "theme.js")
+
+
+@cache
+def imports_of(name: str) -> set[str]:
+    """A module and all that it imports at its top, and those in turn."""
+    if name in PACKAGES:
+        return {name}
+    source = (BASE_DIR / "static/js" / name).read_text("utf-8")
+    found = re.findall(r'^(?:import|\} from|import .* from) "(?:\./)?([^"]+)";$', source, re.MULTILINE)
+    return {name}.union(*(imports_of(other) for other in found))
 
 
 @register.filter

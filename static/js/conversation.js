@@ -48,7 +48,7 @@ export class Conversation {
       takeBack: (client_id) => this.#takeBack(client_id),
       onRender: () => this.scroll.follow(),
       isOpen: () => this.connection.isOpen,
-      models: $("select", composerForm)?.options.length ?? 0,
+      models: [...($("select", composerForm)?.options ?? [])],
     });
     this.scroll = new Scroll({ messages: this.messages, newest: $("#newest"), foot: $(".page-foot") });
     this.sidebar = new Sidebar($("#sidebar"), { current: id, rename: () => this.#rename(), gone: () => leaving.leave() });

@@ -8,6 +8,19 @@ export function cloneTemplate(id) {
   return document.getElementById(id).content.firstElementChild.cloneNode(true);
 }
 
+/** Gives an element that the server rendered lean what only the template has; both have the same order. */
+export function completeFrom(id, element) {
+  let before = element.firstElementChild;
+  for (const part of [...cloneTemplate(id).children]) {
+    const kind = part.classList[0];
+    const own = [...element.children].find((child) => child.classList.contains(kind));
+    if (own && own.childElementCount === 0 && part.childElementCount > 0 && !own.textContent.trim()) own.replaceWith(part);
+    else if (!own) element.insertBefore(part, before);
+    before = (own?.isConnected ? own : part).nextElementSibling;
+  }
+  return element;
+}
+
 /** A data island: `<script type="application/json" id=…>`. */
 export function readJson(id) {
   const element = document.getElementById(id);

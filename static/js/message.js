@@ -1,7 +1,7 @@
 // One message on the page: made by the server or from its template, kept right by `update`.
 
 import { copyCode, copyText } from "./code.js";
-import { $, $$, cloneTemplate, setAttribute, setText } from "./dom.js";
+import { $, $$, cloneTemplate, completeFrom, setAttribute, setText } from "./dom.js";
 import { equipRendered, GrowingMarkdown } from "./markdown.js";
 import { standingOf } from "./state-words.js";
 import { hasEnded } from "./transcript.js";
@@ -17,7 +17,7 @@ export class MessageView {
   constructor(page, element = null) {
     this.page = page;
     this.adopted = element !== null;
-    this.element = element ?? cloneTemplate("message-template");
+    this.element = element ? completeFrom("message-template", element) : cloneTemplate("message-template");
     this.body = $(".message-text", this.element);
   }
 

@@ -10,12 +10,13 @@ export class Messages {
   #views = new Map(); // id, or client_id while there is no id → view
   #sight = null;
 
-  /** `page` has `act(command)`, `onRender()`, `models`. */
+  /** `page` has `act(command)`, `onRender()`, and `models`: {value, text} of each. */
   constructor(element, page) {
     this.element = element;
     this.page = page;
     for (const each of $$(".message", element)) this.#views.set(each.dataset.message, new MessageView(page, each));
     onAct(element, this.#actions());
+    element.addEventListener("toggle", ({ target }) => target.matches(".retry-with[open]") && this.#listModels(target), true);
   }
 
   update(transcript) {
@@ -24,7 +25,7 @@ export class Messages {
       busy: runningReply(transcript) !== null,
       several: transcript.members.length > 1,
       canWrite: transcript.conversation.role !== "reader",
-      manyModels: this.page.models > 1,
+      manyModels: this.page.models.length > 1,
     };
     const views = messages.map((message) => this.#viewOf(message));
     this.#place(views);
@@ -83,6 +84,17 @@ export class Messages {
     } else if (first.previousElementSibling !== this.#sight || !this.#sight) {
       this.#sight ??= cloneTemplate("sight-template");
       first.before(this.#sight);
+    }
+  }
+
+  /** There may be hundreds of models, and messages: a menu is filled when it is opened. */
+  #listModels(menu) {
+    const sheet = $(".menu-sheet", menu);
+    if ($("button", sheet)) return;
+    for (const { value, text } of this.page.models) {
+      const button = Object.assign(document.createElement("button"), { type: "button", className: "menu-item", value, textContent: text });
+      button.dataset.act = "retry-with";
+      sheet.append(button);
     }
   }
 

@@ -3,7 +3,6 @@
 import { ConnectionBanner } from "./banner.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { Conversation } from "./conversation.js";
 import { $, $$, onAct, readJson } from "./dom.js";
 import { bindMenus } from "./menu.js";
 import { Sidebar } from "./sidebar.js";
@@ -25,9 +24,10 @@ function socketAddress(path) {
 }
 
 if (snapshot) {
-  new Conversation({ snapshot, limits, composerForm, leaving, socketAddress }).start();
+  import("./conversation.js").then(({ Conversation }) => new Conversation({ snapshot, limits, composerForm, leaving, socketAddress }).start());
 } else {
   startEmptyPage();
+  addEventListener("load", () => setTimeout(() => import("./conversation.js"), 500)); // what the next page will want
 }
 
 /** The page of a new conversation: its form is sent as any form; the socket only keeps the list at the side live. */

@@ -2,7 +2,7 @@
 // and a fresh list after a lost connection change the same entries.
 
 import { headingOf } from "./days.js";
-import { $, $$, cloneTemplate, onAct, setAttribute, setText } from "./dom.js";
+import { $, $$, cloneTemplate, completeFrom, onAct, setAttribute, setText } from "./dom.js";
 import { sanitizeList } from "./sanitize.js";
 import { say, sayMonth } from "./words.js";
 
@@ -18,7 +18,7 @@ export class Sidebar {
     this.list = $("#sidebar-list", element);
     for (const row of $$("[data-conversation]", this.list)) {
       this.#entries.set(row.dataset.conversation, readRow(row));
-      this.#rows.set(row.dataset.conversation, row);
+      this.#rows.set(row.dataset.conversation, completeFrom("entry-template", row));
     }
     onAct(this.list, {
       rename: (button) => this.#close(button, () => this.rename()),
