@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 DONE = b"[DONE]"
+#: Of tokens, as a column of whole numbers can keep it.
+LARGEST_COUNT = 2**31 - 1
 
 
 class BadChunk(ValueError):
@@ -67,7 +69,7 @@ def parse_chunk(data: bytes) -> Chunk:
     """Return what one data line adds. Raises BadChunk where it cannot be read."""
     try:
         return _read(_decoder.decode(data))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Half of an emoji as a lone \ud83d, bytes that are no UTF-8, fields of another
         # type than usual: rare, so the slow and patient way may cost what it costs.
         return _read(_patient(data))
@@ -117,8 +119,8 @@ def _read(chunk: _Chunk) -> Chunk:
 
 
 def _usage(usage: dict[str, Any]) -> Usage | None:
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(prompt, int) or not isinstance(completion, int):
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    if prompt is None or completion is None:
         return None
     return Usage(
         prompt,
@@ -130,5 +132,10 @@ def _usage(usage: dict[str, Any]) -> Usage | None:
 
 def _detail(usage: dict[str, Any], group: str, name: str) -> int:
     details = usage.get(group)
-    value = details.get(name) if isinstance(details, dict) else None
-    return value if isinstance(value, int) else 0
+    return (_count(details, name) or 0) if isinstance(details, dict) else 0
+
+
+def _count(counts: dict[str, Any], name: str) -> int | None:
+    # A reply whose end the database refuses, for a wrong number, would never end.
+    value = counts.get(name)
+    return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None
