@@ -40,7 +40,8 @@ def is_allowed(scope: Scope) -> bool:
     domain, _ = split_domain_port(host)
     if not domain or not validate_host(domain, settings.ALLOWED_HOSTS):
         return False
-    return _parts(origin) == _parts(f"{_scheme(scope, headers)}://{host}")
+    asked = _parts(f"{_scheme(scope, headers)}://{host}")
+    return asked is not None and _parts(origin) == asked
 
 
 def _scheme(scope: Scope, headers: dict[bytes, bytes]) -> str:
