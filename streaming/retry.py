@@ -56,7 +56,7 @@ def _number(value: str | None) -> float | None:
 def _date(value: str, now: datetime) -> float | None:
     try:
         date: datetime = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
