@@ -37,7 +37,9 @@ def whole_texts(max_size: int = 12) -> st.SearchStrategy[str]:
 def jsons() -> st.SearchStrategy[object]:
     """JSON of all shapes."""
     leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts()
-    return st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts(4), inner, max_size=3))
+    return st.recursive(
+        leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts(4), inner, max_size=3)
+    )
 
 
 def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
