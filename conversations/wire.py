@@ -20,6 +20,9 @@ Json = dict[str, Any]
 
 PROTOCOL = 1
 
+#: Characters of the messages of one page: what a reader takes in over some minutes.
+PAGE_CHARACTERS = 100_000
+
 
 def time_as_json(time: datetime) -> str:
     """ISO 8601 in UTC, with milliseconds: `2026-05-04T03:02:01.000Z`."""
@@ -101,8 +104,19 @@ def page_as_json(conversation: Conversation, before: Message | None = None) -> t
     """Return a page of the shown branch, oldest first, and whether older ones exist."""
     size = settings.CHAT.page_messages
     messages = conversation.branch(size + 1, before)
-    shown = messages[-size:]
-    return messages_as_json(shown), len(messages) > size
+    shown = _newest_that_fit(messages[-size:])
+    return messages_as_json(shown), len(messages) > len(shown)
+
+
+def _newest_that_fit(messages: Sequence[Message]) -> Sequence[Message]:
+    """Leave out the oldest where all of them would be more than a page is to hold; the
+    newest stays, however long it is."""
+    room = PAGE_CHARACTERS
+    for count, message in enumerate(reversed(messages)):
+        room -= len(message.text) + len(message.reasoning)
+        if room < 0:
+            return messages[-max(count, 1) :]
+    return messages
 
 
 def snapshot(conversation: Conversation, user: User) -> Json:

@@ -18,9 +18,10 @@ from .reply import PARTS, GrowingText, Part
 #: Code points in one delta. Even when each of them needs six bytes as JSON, the frame
 #: stays below the 256 KiB that a socket may cost.
 LONGEST_DELTA = 32_768
-#: Lasting events that a room remembers for readers who are behind; who is further
-#: behind than this gets a snapshot.
+#: Lasting events that a room remembers for readers who are behind, and the characters
+#: of them together; who is further behind gets a snapshot.
 LONGEST_LOG = 200
+LARGEST_LOG = 1_000_000
 
 
 class LiveReply:
@@ -89,6 +90,12 @@ class Entry(NamedTuple):
     frame: str
     ended: LiveReply | None = None
 
+    @property
+    def size(self) -> int:
+        """In characters, with the text that is held for readers who lack its end."""
+        ended = self.ended.ends.values() if self.ended else ()
+        return len(self.frame) + sum(ended)
+
 
 class Room:
     """A conversation that somebody in this process looks at."""
@@ -96,12 +103,16 @@ class Room:
     def __init__(self, pk: str, version: int = 0) -> None:
         self.pk = pk
         self.version = version
-        self.log: deque[Entry] = deque(maxlen=LONGEST_LOG)
+        self.log: deque[Entry] = deque()
+        self._size = 0
         self.replies: dict[int, LiveReply] = {}
         self.readers: set[Reader] = set()
 
     def remember(self, entry: Entry) -> None:
         self.log.append(entry)
+        self._size += entry.size
+        while len(self.log) > LONGEST_LOG or (self._size > LARGEST_LOG and len(self.log) > 1):
+            self._size -= self.log.popleft().size
         self.version = entry.version
         if entry.ended is not None:
             self.replies.pop(entry.ended.pk, None)
@@ -109,6 +120,7 @@ class Room:
     def forget(self, version: int) -> None:
         """Skip to `version`; readers behind it need a snapshot."""
         self.log.clear()
+        self._size = 0
         self.version = version
 
     def reaches_back_to(self, version: int) -> bool:
@@ -249,6 +261,7 @@ class Reader:
             if frame := self._delta_of(live):
                 return frame
             del self._retold[live.pk]
+            self._have.pop(live.pk, None)
         return None
 
     def _next_entry(self, room: Room, version: int) -> str | None:

@@ -156,7 +156,7 @@ class Hub:
         if room.version == 0:
             room.forget(version)
         elif version > room.version:
-            self._do(self._load(room))
+            self._do(self._load(room, version))
 
     async def frames(self, reader: Reader, woken: asyncio.Event) -> AsyncIterator[str]:
         """Yield what a reader is to be sent, until it is closed. `woken` is the event
@@ -257,7 +257,7 @@ class Hub:
     def _version(self, hint: dict[str, Any]) -> None:
         room = self._rooms.get(hint["conversation"])
         if room is not None and hint["version"] > room.version:
-            self._do(self._load(room))
+            self._do(self._load(room, hint["version"]))
 
     def _removed(self, hint: dict[str, Any]) -> None:
         if room := self._rooms.get(hint["conversation"]):
@@ -323,15 +323,20 @@ class Hub:
 
     # Catching up with the database
 
-    async def _load(self, room: Room) -> None:
-        """Bring a room to the newest version, and its readers with it."""
+    async def _load(self, room: Room, version: int) -> None:
+        """Bring a room to the newest version, which is at least `version`, and its
+        readers with it. One at a time: a command makes several versions, and the first
+        load mostly finds all of them."""
         async with self._loads[room.pk]:
-            found = await self._threads.run(readings.load_entries, room.pk, room.version)
+            if version > room.version:
+                await self._load_newest(room)
+
+    async def _load_newest(self, room: Room) -> None:
+        found = await self._threads.run(readings.load_entries, room.pk, room.version)
         if found is None:
             return
         version, changes, running = found
-        if version <= room.version:
-            return
+        self._do(self._mark_seen(room, version))
         if changes is None:
             room.forget(version)
             room.wake()
@@ -344,6 +349,10 @@ class Hub:
             if change.version > room.version:
                 room.remember(self._entry(room, change))
         room.wake()
+
+    async def _mark_seen(self, room: Room, version: int) -> None:
+        users = {reader.user_id for reader in room.readers}
+        await self._threads.run(readings.mark_seen, room.pk, users, version)
 
     def _entry(self, room: Room, change: Change) -> Entry:
         frame = events.encode(wire.changes_as_json([change])[0])
@@ -360,8 +369,7 @@ class Hub:
             return
         versions = await self._threads.run(readings.load_versions, list(self._rooms))
         for pk, room in list(self._rooms.items()):
-            if versions.get(pk, 0) > room.version:
-                await self._load(room)
+            await self._load(room, versions.get(pk, 0))
         await self._catch_up_replies(
             (room, live)
             for room in list(self._rooms.values())

@@ -26,7 +26,7 @@ def load_snapshot(pk: str, user: User) -> dict[str, Any] | None:
     conversation = Conversation.objects.visible_to(user).filter(pk=pk).first()
     if conversation is None:
         return None
-    _mark_seen(conversation, user)
+    mark_seen(pk, [user.pk], conversation.version)
     found = wire.snapshot(conversation, user)
     _add_waits(found["replies"])
     return found
@@ -40,16 +40,16 @@ def load_changes(pk: str, user: User, version: int) -> tuple[int, list[dict[str,
     changes = conversation.changes_after(version, LONGEST_LOG)
     if changes is None:
         return None
-    _mark_seen(conversation, user)
+    mark_seen(pk, [user.pk], conversation.version)
     replies = wire.running_replies(conversation)
     _add_waits(replies)
     return conversation.version, wire.changes_as_json(changes), replies
 
 
-def _mark_seen(conversation: Conversation, user: User) -> None:
-    Membership.objects.filter(conversation=conversation, user=user, seen_version__lt=conversation.version).update(
-        seen_version=conversation.version
-    )
+def mark_seen(pk: str, users: Iterable[int], version: int) -> None:
+    """These people have a conversation on their screens, up to `version`."""
+    unseen = Membership.objects.filter(conversation_id=pk, user__in=users, seen_version__lt=version)
+    unseen.update(seen_version=version)
 
 
 def _add_waits(replies: list[dict[str, Any]]) -> None:
