@@ -40,17 +40,18 @@ class GrowingText:
     def since(self, start: int, end: int | None = None) -> str:
         """Return the text from `start` up to `end` (else its end). What lies outside
         of it is empty."""
+        start = max(start, 0)
         end = self.end if end is None else min(end, self.end)
         if start >= end:
             return ""
-        first = max(bisect_right(self._starts, start) - 1, 0)
+        first = bisect_right(self._starts, start) - 1
         last = bisect_right(self._starts, end - 1)
         offset = self._starts[first]
         # Nearly always it is the last piece that is asked for, whole.
         if last - first == 1 and start == offset and end == offset + len(self._pieces[first]):
             return self._pieces[first]
         joined = "".join(self._pieces[first:last])
-        return joined[max(start, 0) - offset : end - offset]
+        return joined[start - offset : end - offset]
 
     def __str__(self) -> str:
         if len(self._pieces) > 1:
@@ -121,7 +122,7 @@ class Reply:
         Keep-alives, usage and empty deltas do not count: the clocks run on tokens.
         """
         self.usage = chunk.usage or self.usage
-        self.finish_reason = chunk.finish_reason or self.finish_reason
+        self.finish_reason = storable(chunk.finish_reason) or self.finish_reason
         self.saw_tool_call = self.saw_tool_call or chunk.tool_call
         if chunk.reasoning:
             self.receive_delta("reasoning", chunk.reasoning)
