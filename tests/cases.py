@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,18 +21,18 @@ dozens = settings(max_examples=60, deadline=None)
 
 #: Half of an emoji each, NUL, what lies beyond 16 bits, what is no character, and marks that look like the start of a file.
 TRICKY = ("\ud83d", "\ude00", "\x00", "😀", "𠮷", "e\u0301", "\ufeff", "\ufffe", "\u2028", "你好", "👩‍👩‍👧‍👦")
+KEPT = st.characters(codec="utf-8", exclude_characters="\x00")
 
 
 def texts(max_size: int = 12) -> st.SearchStrategy[str]:
     """Texts as browsers and models make them, halves of emoji included."""
-    characters = st.characters(exclude_categories=()) | st.sampled_from("ab \n")
-    return st.lists(characters | st.sampled_from(TRICKY), max_size=max_size).map("".join)
+    tricky = st.lists(st.sampled_from((*TRICKY, "a", "b", " ", "\n")), max_size=max_size).map("".join)
+    return tricky | st.text(st.characters(exclude_categories=()), max_size=max_size)
 
 
 def whole_texts(max_size: int = 12) -> st.SearchStrategy[str]:
     """Texts that every database can keep."""
-    characters = st.characters(exclude_categories=("Cs",), exclude_characters="\x00") | st.sampled_from("ab \n😀你")
-    return st.lists(characters, max_size=max_size).map("".join)
+    return st.text(st.sampled_from("ab \n😀你\u2028\ufeff"), max_size=max_size) | st.text(KEPT, max_size=max_size)
 
 
 def jsons() -> st.SearchStrategy[object]:
@@ -45,7 +46,7 @@ def jsons() -> st.SearchStrategy[object]:
 def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     """Cuts bytes at these places, wherever they are."""
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
 def cuts() -> st.SearchStrategy[list[int]]:
