@@ -28,7 +28,7 @@ register = template.Library()
 PACKAGES = {
     "markdown-it": "npm/markdown-it/markdown-it.esm.min.mjs",
     "dompurify": "npm/dompurify/purify.min.js",
-    "morphdom": "npm/morphdom/morphdom-esm.js",
+    "morphdom": "npm/morphdom/morphdom-umd.min.js",
     "remend": "npm/remend/index.js",
     "highlight.js": "npm/highlightjs/highlight.min.js",
     "katex": "npm/katex/katex.mjs",

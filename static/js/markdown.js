@@ -2,7 +2,7 @@
 // has changed. The next rendering comes no sooner than three times the cost of the last, so that a slow machine shows fewer
 // frames and stays at ease. A long open code fence just grows as text.
 
-import morphdom from "morphdom";
+import "morphdom";
 
 import { Blocks } from "./blocks.js";
 import { hasCjkMarks } from "./cjk.js";
@@ -12,6 +12,7 @@ import { markdownGrammar } from "./grammar.js";
 import { hasMaths } from "./maths.js";
 import { sanitize } from "./sanitize.js";
 
+const { morphdom } = globalThis;
 const grammar = markdownGrammar();
 
 // What only this renderer knows: task lists and the alignment of columns.
