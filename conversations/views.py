@@ -34,7 +34,8 @@ def home(request: HttpRequest) -> HttpResponse:
 def create(request: HttpRequest) -> HttpResponse:
     """Start a conversation, with its first message if there is a text."""
     assert request.user.is_authenticated
-    text = request.POST.get("text", "")
+    # A form sends its line breaks as CRLF, whatever was typed.
+    text = request.POST.get("text", "").replace("\r\n", "\n")
     model = request.POST.get("model", "")
     # The form may be sent twice by an impatient click; its id makes that one.
     client_id = request.POST.get("client_id") or uuid4().hex
