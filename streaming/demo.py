@@ -41,7 +41,8 @@ or point it at a server of your own, which needs no key:
 baseUrl: http://localhost:11434/v1   # Ollama, llama.cpp, vLLM, LM Studio
 ```
 
-An administrator can also add providers and keys in the [admin](/admin/).
+An administrator can also add providers and keys on the pages under *Administration*
+in the menu at the lower left.
 
 ### What to try
 
@@ -83,7 +84,7 @@ appKey: sk-…
 baseUrl: http://localhost:11434/v1   # Ollama、llama.cpp、vLLM、LM Studio
 ```
 
-管理员也可以在[管理后台](/admin/)里添加模型服务和密钥。
+管理员也可以从左下角的菜单进入“管理后台”，在那里添加模型服务和密钥。
 
 ### 可以试试
 
