@@ -175,9 +175,13 @@ class Picked(admin.SimpleListFilter):
         if not value:
             return queryset
         try:
-            return queryset.filter(**{self.field: value})
+            return queryset.filter(**{self.field: self.key_of(value)})
         except (ValueError, ValidationError):
             return queryset.none()
+
+    def key_of(self, value: str) -> Any:
+        """Return the key that an address names. Raises ValueError or ValidationError."""
+        return value
 
 
 class ConversationPicked(Picked):
@@ -187,8 +191,8 @@ class ConversationPicked(Picked):
 
     def name_of(self, value: str) -> str:
         try:
-            return str(Conversation.objects.filter(pk=value).first() or value)
-        except ValidationError:
+            return str(Conversation.objects.get(pk=value))
+        except (ValidationError, Conversation.DoesNotExist):
             return value
 
 
@@ -197,9 +201,16 @@ class MemberPicked(Picked):
     parameter_name = "member"
     field = "members"
 
+    def key_of(self, value: str) -> int:
+        if not (value.isascii() and value.isdigit() and len(value) < 19):
+            raise ValueError(value)
+        return int(value)
+
     def name_of(self, value: str) -> str:
-        found = User.objects.filter(pk=value).first() if value.isascii() and value.isdigit() else None
-        return found.get_username() if found else value
+        try:
+            return User.objects.get(pk=self.key_of(value)).get_username()
+        except (ValueError, User.DoesNotExist):
+            return value
 
 
 # What all of the history has in common
@@ -362,16 +373,16 @@ def transcript(conversation: Conversation, query: Any) -> dict[str, Any]:
     before = message_named(conversation, query.get("before"))
     leaf = through.newest_leaf().pk if through else conversation.head_id
     path = path_with_texts(before.parent_id if before else leaf)
-    is_far_up = through is not None and before is None and through not in path
-    if is_far_up:
-        path = path_with_texts(through.pk)
+    is_part = before is not None
+    if through is not None and before is None and through not in path:
+        path, is_part = path_with_texts(through.pk), True
     shown = path[-TRANSCRIPT_MESSAGES:]
     siblings = siblings_of(shown)
     return {
         "transcript": [(message, versions(message, siblings[message.parent_id])) for message in shown],
         "is_other_branch": leaf != conversation.head_id,
         "leaf": leaf,
-        "is_part": before is not None or is_far_up,
+        "is_part": is_part,
         "older": shown[0] if len(path) > len(shown) else None,
     }
 
@@ -390,7 +401,7 @@ def path_with_texts(leaf_id: int | None) -> Sequence[Message]:
     found = list(rows.defer("text", "reasoning").annotate(beginning=Substr("text", 1, limit + 1)))
     running = grown_texts(message.pk for message in found if message.is_running)
     for message in found:
-        text = running[message.pk]["text"] if message.is_running else message.beginning
+        text = running[message.pk]["text"] if message.is_running else message.beginning  # type: ignore[attr-defined]
         message.shown_text, message.is_cut = text[:limit], len(text) > limit  # type: ignore[attr-defined]
         message.badge = status_badge(message.status)  # type: ignore[attr-defined]
     return found

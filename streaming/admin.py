@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from dataclasses import dataclass
+from pprint import pformat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -249,7 +250,7 @@ class ProviderAdmin(ProviderModelAdmin):
         return HttpResponseRedirect(reverse("admin:streaming_provider_change", args=[provider.pk]))
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        if context.get("errors") and any(name.endswith("-secret") and value for name, value in request.POST.items()):
+        if context.get("errors") and any(request.POST[name] for name in names_of_secrets(request)):
             words = gettext("Nothing was saved. Please enter the keys again: they are not sent back to this page.")
             self.message_user(request, words, messages.WARNING)
         return super().render_change_form(request, context, *args, **kwargs)
@@ -282,17 +283,27 @@ class ProviderAdmin(ProviderModelAdmin):
 
 
 class KeysHidden(SafeExceptionReporterFilter):
-    """Hides what is marked as sensitive also where the settings say debug: the page of an error may be copied elsewhere."""
+    """Hides keys that were typed in also where the settings say debug: the page of an error is soon copied elsewhere."""
 
     def is_active(self, request: HttpRequest | None) -> bool:
         return True
 
+    def get_traceback_frame_variables(self, request: Any, tb_frame: Any) -> list[tuple[str, Any]]:
+        """Hide a variable that has a key in it, in whichever function of whichever library."""
+        typed = [request.POST[name].strip() for name in names_of_secrets(request)] if request else []
+        return [
+            (name, self.cleansed_substitute if any(secret and secret in pformat(value) for secret in typed) else value)
+            for name, value in super().get_traceback_frame_variables(request, tb_frame)
+        ]
+
+
+def names_of_secrets(request: HttpRequest) -> list[str]:
+    return [name for name in request.POST if name.endswith("-secret")]
+
 
 def hide_secrets(request: HttpRequest) -> None:
     request.exception_reporter_filter = KeysHidden()
-    request.sensitive_post_parameters = [  # type: ignore[attr-defined]
-        name for name in request.POST if name.endswith("-secret")
-    ]
+    request.sensitive_post_parameters = names_of_secrets(request)  # type: ignore[attr-defined]
 
 
 def keys_were_dropped(provider: Provider) -> bool:
