@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import ItemsView
 from dataclasses import dataclass
 from pprint import pformat
 from typing import TYPE_CHECKING, Any
@@ -288,13 +289,15 @@ class KeysHidden(SafeExceptionReporterFilter):
     def is_active(self, request: HttpRequest | None) -> bool:
         return True
 
-    def get_traceback_frame_variables(self, request: Any, tb_frame: Any) -> list[tuple[str, Any]]:
+    def get_traceback_frame_variables(self, request: Any, tb_frame: Any) -> ItemsView[str, Any]:
         """Hide a variable that has a key in it, in whichever function of whichever library."""
         typed = [request.POST[name].strip() for name in names_of_secrets(request)] if request else []
-        return [
-            (name, self.cleansed_substitute if any(secret and secret in pformat(value) for secret in typed) else value)
-            for name, value in super().get_traceback_frame_variables(request, tb_frame)
-        ]
+        shown = dict(super().get_traceback_frame_variables(request, tb_frame))
+        for name, value in shown.items():
+            words = pformat(value)
+            if any(secret and secret in words for secret in typed):
+                shown[name] = self.cleansed_substitute
+        return shown.items()
 
 
 def names_of_secrets(request: HttpRequest) -> list[str]:
