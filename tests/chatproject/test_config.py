@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from chatproject import config
 from chatproject.config import BASE_DIR, SECRET_FIELDS, Config, ConfigError
 
-SECRET = "sk-hunter2-hunter2-hunter2-hunter2-hunter2"
+SECRET = "sk-hunter2-hunter2-hunter2-hunter2-hunter2-hunter2-hunter2"
 
 
 class Load(Protocol):
@@ -130,7 +130,7 @@ def test_each_key_has_a_variable(load: Load, field: str) -> None:
         "database_url": "postgresql://h/d",
         "redis_url": "redis://h",
         "email_url": "smtp://h",
-        "secret_key": "x" * 40,
+        "secret_key": "x" * 60,
         "encryption_key": base64.b64encode(b"k" * 32).decode(),
     }
     kinds = {bool: "true", int: "1100", float: "31", str: "word", tuple[str, ...]: "a,b"}
@@ -193,7 +193,7 @@ def test_a_key_under_both_of_its_names_is_refused(load: Load) -> None:
 
 
 def test_a_variable_and_its_file_at_once_are_refused(load: Load) -> None:
-    assert "SECRET_KEY_FILE" in complaint(load, SECRET_KEY="x" * 40, SECRET_KEY_FILE="/somewhere")
+    assert "SECRET_KEY_FILE" in complaint(load, SECRET_KEY="x" * 60, SECRET_KEY_FILE="/somewhere")
 
 
 def test_a_secret_file_that_is_missing_is_named(load: Load) -> None:
@@ -360,7 +360,7 @@ def test_making_keys_keeps_what_is_in_dotenv(load: Load, tmp_path: Path) -> None
 
 def test_a_key_that_is_given_is_not_made(load: Load, tmp_path: Path) -> None:
     key = base64.b64encode(bytes(range(224, 256))).decode()
-    loaded = load(SECRET_KEY="x" * 40, ENCRYPTION_KEY=key)
+    loaded = load(SECRET_KEY="x" * 60, ENCRYPTION_KEY=key)
     assert base64.urlsafe_b64decode(loaded.encryption_key) == bytes(range(224, 256))
     assert not (tmp_path / ".env").exists()
 
