@@ -30,6 +30,8 @@ from .text import first_line, storable
 
 Viewer = User | AnonymousUser
 
+#: Names the ids of conversations that began with a question.
+FIRST_QUESTIONS = uuid.UUID("b0d9e1f4-6f5c-4f43-9a0e-6a0d3ad6a7c1")
 #: A title made from the first question stays on one line of the sidebar.
 TITLE_FROM_TEXT = 60
 
@@ -90,6 +92,18 @@ class Conversation(models.Model):
         with transaction.atomic():
             conversation = cls.objects.create(model=model[:200])
             Membership.objects.create(conversation=conversation, user=user, role=Role.OWNER)
+        return conversation
+
+    @classmethod
+    @transaction.atomic
+    def begin(cls, user: User, text: str, client_id: str, model: str = "") -> Conversation:
+        """Make a conversation with its first question. The same form sent twice, by an
+        impatient click or a reload, is the same conversation."""
+        pk = uuid.uuid5(FIRST_QUESTIONS, f"{user.pk}|{client_id}|{text}")
+        conversation, made = cls.objects.get_or_create(pk=pk, defaults={"model": model[:200]})
+        if made:
+            Membership.objects.create(conversation=conversation, user=user, role=Role.OWNER)
+        conversation.post(user, text, client_id, model=model)
         return conversation
 
     # Commands: each is one transaction, and says no by raising Refused.

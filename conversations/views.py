@@ -37,19 +37,16 @@ def create(request: HttpRequest) -> HttpResponse:
     # A form sends its line breaks as CRLF, whatever was typed.
     text = request.POST.get("text", "").replace("\r\n", "\n")
     model = request.POST.get("model", "")
-    # The form may be sent twice by an impatient click; its id makes that one.
     client_id = request.POST.get("client_id") or uuid4().hex
-    conversation = Conversation.start(request.user, model)
-    if text.strip():
-        try:
-            conversation.post(request.user, text, client_id, model=model)
-        except Refused as refused:
-            conversation.delete()
-            notes.error(request, refused.detail)
-            context = {**_frame(request), "draft": text}
-            page = "conversations/conversation.html"
-            return render(request, page, context, status=400)
-    return redirect("conversation", pk=conversation.pk)
+    if not text.strip():
+        return redirect("conversation", pk=Conversation.start(request.user, model).pk)
+    try:
+        begun = Conversation.begin(request.user, text, client_id, model)
+    except Refused as refused:
+        notes.error(request, refused.detail)
+        context = {**_frame(request), "draft": text}
+        return render(request, "conversations/conversation.html", context, status=400)
+    return redirect("conversation", pk=begun.pk)
 
 
 @login_required
@@ -121,6 +118,7 @@ def _frame(request: HttpRequest) -> dict[str, Any]:
     chat = settings.CHAT
     return {
         "conversation": None,
+        "client_id": uuid4().hex,
         "snapshot": None,
         "transcript": [],
         "more": False,

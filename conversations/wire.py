@@ -190,6 +190,7 @@ def _reply_ended(change: Change) -> Json:
         change,
         reply=str(reply.pk),
         status=reply.status,
+        model=reply.model,
         finish_reason=reply.finish_reason or None,
         length=len(reply.text),
         sha256=hashlib.sha256(reply.text.encode()).hexdigest(),
