@@ -4,7 +4,7 @@ import { cloneTemplate, setText } from "./dom.js";
 import { sanitize } from "./sanitize.js";
 import { say } from "./words.js";
 
-const MOST_TO_COLOUR = 100_000; // characters; colouring more would be felt
+const MOST_TO_COLOUR = 50_000; // characters; colouring more would be felt
 
 let highlighter;
 
@@ -20,10 +20,17 @@ export function equipCode(root) {
 /** A head above the block. The block has room for it already, so nothing moves. */
 export function wrap(pre) {
   const box = cloneTemplate("code-template");
-  setText(box.querySelector(".code-language"), languageOf(pre.firstElementChild) || say("code"));
   pre.replaceWith(box);
+  pre.classList.remove("open");
+  pre.tabIndex = 0; // it may scroll, and keys must be able to do that
   box.append(pre);
+  labelCode(box);
   return box;
+}
+
+/** The name of the language may still be growing while the block is open. */
+export function labelCode(box) {
+  setText(box.querySelector(".code-language"), languageOf(box.querySelector("code")) || say("code"));
 }
 
 const languageOf = (code) => /(?:^|\s)language-(\S+)/.exec(code?.className ?? "")?.[1] ?? "";
@@ -35,6 +42,7 @@ async function colour(code) {
   highlighter ??= import("highlight.js").then((module) => module.default);
   const hljs = await highlighter.catch(() => null);
   if (!hljs?.getLanguage(language)) return;
+  await new Promise((resolve) => (globalThis.requestIdleCallback ?? setTimeout)(resolve, { timeout: 1000 }));
   const { value } = hljs.highlight(code.textContent, { language, ignoreIllegals: true });
   code.replaceChildren(sanitize(value));
 }

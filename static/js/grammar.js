@@ -62,7 +62,8 @@ function markTasks(state) {
     first.content = first.content.slice(mark[0].length);
     const box = new state.Token("task", "input", 0);
     box.attrs = [["type", "checkbox"], ["disabled", ""], ...(mark[1] === " " ? [] : [["checked", ""]])];
-    tokens[i].children.unshift(box);
+    tokens[i].children.unshift(new state.Token("label_open", "label", 1), box);
+    tokens[i].children.push(new state.Token("label_close", "label", -1));
     tokens[i - 2].attrJoin("class", "task");
   }
 }

@@ -6,7 +6,7 @@ import "morphdom";
 
 import { Blocks } from "./blocks.js";
 import { hasCjkMarks } from "./cjk.js";
-import { equipCode, wrap } from "./code.js";
+import { equipCode, labelCode, wrap } from "./code.js";
 import { drawFormulas } from "./formulas.js";
 import { markdownGrammar } from "./grammar.js";
 import { hasMaths } from "./maths.js";
@@ -96,10 +96,15 @@ export class GrowingMarkdown {
   #settle(fresh) {
     const old = [...this.element.children].slice(this.#closed);
     const shown = fresh.map((element, index) => {
-      element.classList.add("open");
       const place = old[index];
+      const code = place?.matches(".code") && element.matches("pre") && place.querySelector("pre");
+      if (code) {
+        morph(code.firstElementChild, element.firstElementChild);
+        labelCode(place);
+        return place;
+      }
+      element.classList.add("open");
       if (!place) this.element.append(element);
-      else if (place.matches(".code") && element.matches("pre")) morph(place.querySelector("pre"), element);
       else if (place.tagName === element.tagName && !place.matches(".code")) morph(place, element);
       else place.replaceWith(element);
       return place?.isConnected ? place : element;

@@ -3,7 +3,7 @@
 import { ConnectionBanner } from "./banner.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { $, $$, onAct, readJson } from "./dom.js";
+import { $, onAct, readJson } from "./dom.js";
 import { bindMenus } from "./menu.js";
 import { Sidebar } from "./sidebar.js";
 
@@ -46,6 +46,7 @@ function startEmptyPage() {
     onEvent: (event) => event.type === "sidebar_changed" && sidebar.receive(event),
     onState: (state) => banner.update(state),
   });
+  addEventListener("pageshow", (event) => event.persisted && location.reload()); // come back to: the form has been sent
   onAct($("#main"), { suggest: (button) => composer.setText(button.textContent) });
   connection.start();
 }

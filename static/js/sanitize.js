@@ -12,7 +12,7 @@ const policy = trustedTypes?.createPolicy("parley", {
   },
 });
 
-const TAGS = "a b blockquote br code del div em h1 h2 h3 h4 h5 h6 hr i input li ol p pre s span strong sub sup table tbody td th thead tr ul";
+const TAGS = "a b blockquote br code del div em h1 h2 h3 h4 h5 h6 hr i input label li ol p pre s span strong sub sup table tbody td th thead tr ul";
 const ATTRIBUTES = "checked class data-tex disabled href rel start tabindex target title type";
 
 DOMPurify.setConfig({

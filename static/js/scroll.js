@@ -16,6 +16,7 @@ export class Scroll {
     addEventListener("touchmove", () => this.letGo(), { passive: true });
     addEventListener("keydown", (event) => this.#pressed(event));
     addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    addEventListener("scrollend", () => this.follow()); // what came into sight on the way may be taller than was thought
     addEventListener("resize", () => this.#makeRoom());
     newest.addEventListener("click", () => this.toEnd());
     new ResizeObserver(() => this.#scrolled()).observe(messages.element);
@@ -49,15 +50,22 @@ export class Scroll {
 
   toEnd() {
     this.#following = true;
-    scrollTo({ top: this.#end(), behavior: prefersStill() ? "instant" : "smooth" });
+    const far = this.#end() - scrollY > 2 * innerHeight;
+    scrollTo({ top: this.#end(), behavior: far || prefersStill() ? "instant" : "smooth" });
   }
 
   /** Runs `change`, which adds something above, and leaves in its place what was in sight. */
   keep(change) {
     const anchor = this.messages.element.querySelector(".message");
     const top = anchor?.getBoundingClientRect().top;
+    const putBack = () => anchor?.isConnected && scrollBy({ top: anchor.getBoundingClientRect().top - top, behavior: "instant" });
     change();
-    if (anchor) scrollBy({ top: anchor.getBoundingClientRect().top - top, behavior: "instant" });
+    putBack();
+    // Blocks that come into sight take their real height only now.
+    requestAnimationFrame(() => {
+      putBack();
+      requestAnimationFrame(putBack);
+    });
   }
 
   /** The last answer fills what the question leaves of the window, so that nothing jumps when it begins or ends. */
