@@ -27,7 +27,7 @@ if (snapshot) {
   import("./conversation.js").then(({ Conversation }) => new Conversation({ snapshot, limits, composerForm, leaving, socketAddress }).start());
 } else {
   startEmptyPage();
-  addEventListener("load", () => setTimeout(() => import("./conversation.js"), 500)); // what the next page will want
+  addEventListener("load", () => setTimeout(() => import("./conversation.js"), 3000)); // what the next page will want
 }
 
 /** The page of a new conversation: its form is sent as any form; the socket only keeps the list at the side live. */
