@@ -143,6 +143,16 @@ class LiveServer:
         return Tab(f"{self.socket_url}/ws/conversations/{pk}/", **options)
 
 
+@contextlib.asynccontextmanager
+async def csrf_client(server: LiveServer, user: User | None) -> AsyncIterator[httpx2.AsyncClient]:
+    """An HTTP client with what a page has: the session and the CSRF token."""
+    token = "t" * 32
+    async with await server.client(user) as client:
+        client.cookies["csrftoken"] = token
+        client.headers.update({"X-CSRFToken": token, "Origin": server.url, "Referer": server.url})
+        yield client
+
+
 class InLoop(uvicorn.Server):
     """uvicorn in the loop of the test, without its hand on the signals."""
 
@@ -157,7 +167,12 @@ async def serving() -> AsyncIterator[LiveServer]:
 
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        application, http="httptools", ws_per_message_deflate=False, log_config=None, log_level="warning", access_log=False
+        application,
+        http="httptools",
+        ws_per_message_deflate=False,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
     )
     server = InLoop(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -16,7 +15,7 @@ from django.contrib.sessions.models import Session
 from websockets.exceptions import InvalidStatus
 
 from conversations.models import Conversation, Membership, Message
-from tests.conftest import Chat, LiveServer, OpenTab
+from tests.conftest import Chat, LiveServer, OpenTab, csrf_client
 from tests.scripts import Hold, Script
 from tests.tab import CommandRefused, Tab
 from tests.upstream import Upstream
@@ -200,16 +199,6 @@ async def test_a_deleted_conversation_is_left_by_all_within_a_second(
 
 
 # The doors without a socket
-
-
-@asynccontextmanager
-async def csrf_client(server: LiveServer, user: User | None) -> AsyncIterator[httpx2.AsyncClient]:
-    """An HTTP client with what a page has: the session and the CSRF token."""
-    token = "t" * 32
-    async with await server.client(user) as client:
-        client.cookies["csrftoken"] = token
-        client.headers.update({"X-CSRFToken": token, "Origin": server.url, "Referer": server.url})
-        yield client
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from conversations.models import Conversation, Membership, Message
-from tests.conftest import LiveServer, StartProcess
+from conversations.models import Conversation, Message
+from tests.conftest import LiveServer, StartProcess, csrf_client
 from tests.processes import ServerProcess
 from tests.scripts import Script, Stall, many, too_fast
 from tests.services import RedisServer
@@ -110,19 +110,17 @@ async def test_one_client_id_on_two_processes_is_one_message(tabs: tuple[Tab, Ta
     assert len(upstream.posts) == 10
 
 
-async def test_a_removed_member_is_out_everywhere_within_a_second(
-    two: tuple[ServerProcess, ServerProcess], bob: User, conversation: Conversation
+async def test_signing_out_here_ends_sockets_elsewhere_within_a_second(
+    two: tuple[ServerProcess, ServerProcess], alice: User, conversation: Conversation
 ) -> None:
-    """Removed by this process, which serves nobody: the others have to learn of it."""
-    membership = await Membership.objects.acreate(user=bob, conversation=conversation, role="writer")
-    opened: list[Tab] = []
-    for process in two:
-        tab = await LiveServer(process.url).tab(bob, conversation)
-        opened.append(await tab.open())
+    here, elsewhere = (LiveServer(process.url) for process in two)
+    async with csrf_client(here, alice) as client:
+        cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+        tab = await elsewhere.tab(None, conversation, cookie=cookie)
+        await tab.open()
         await tab.wait_for("conversation_snapshot")
-    await membership.adelete()
-    for tab in opened:
-        assert await tab.until_closed(seconds=1.5) == 4404
+        assert (await client.post("/accounts/logout/")).status_code == 302
+        assert await tab.until_closed(seconds=1) == 4401
 
 
 # Redis is a hint and the database the truth
