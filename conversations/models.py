@@ -208,6 +208,7 @@ class Conversation(models.Model):
         # The head is part of what is deleted; a database that checks at once would mind.
         # The UPDATE is the lock as well: nothing is said here any more.
         Conversation.objects.filter(pk=self.pk).update(head=None)
+        signals.removing.send(sender=type(self), conversation_id=self.pk)
         gone = partial(
             signals.removed.send_robust,
             sender=type(self),

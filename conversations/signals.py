@@ -1,4 +1,4 @@
-"""What this app tells the rest of the house, after the commit and never before.
+"""What this app tells the rest of the house: after the commit, with one exception.
 
 Every door (socket, form, command line, admin) goes through the models, and the models
 send these; so nobody who listens can miss a change for having watched the wrong door.
@@ -11,6 +11,9 @@ from django.dispatch import Signal
 changed = Signal()
 #: A reply waits for somebody to run it. `reply_id`, `conversation_id`.
 reply_queued = Signal()
+#: A conversation is about to be deleted, in this very transaction: whoever writes to it
+#: has to let go. `conversation_id`. The one signal that is sent before the commit.
+removing = Signal()
 #: A conversation is gone, for everybody. `conversation_id`, `user_ids`.
 removed = Signal()
 #: What a person may see or do has changed. `user_id`.

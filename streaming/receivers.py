@@ -17,11 +17,13 @@ from conversations import signals
 from conversations.models import Membership
 
 from . import process
+from .models import Run
 
 
 def connect() -> None:
     signals.changed.connect(_changed)
     signals.reply_queued.connect(_reply_queued)
+    signals.removing.connect(_removing)
     signals.removed.connect(_removed)
     signals.access_changed.connect(_access_changed)
     post_save.connect(_user_saved, sender=get_user_model())
@@ -38,6 +40,12 @@ def _changed(conversation_id: Any, version: int, **kwargs: Any) -> None:
 def _reply_queued(reply_id: int, **kwargs: Any) -> None:
     if here := process.current():
         here.soon(here.runner.start_reply, reply_id)
+
+
+def _removing(conversation_id: Any, **kwargs: Any) -> None:
+    # A piece that was stored between the deletion of the pieces and that of their
+    # message would break the deletion. Without its lease nothing is stored.
+    Run.objects.filter(reply__conversation_id=conversation_id).delete()
 
 
 def _removed(conversation_id: Any, user_ids: list[int], **kwargs: Any) -> None:

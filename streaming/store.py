@@ -13,20 +13,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from django.db import Error as DatabaseError
-from django.db import connection, connections, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from conversations.models import Change, Message, Piece, record_change
+from conversations.models import Change, Conversation, Message, Piece, record_change
 from conversations.status import RUNNING, Status
 
 from .models import Run
 from .reply import Ending, Gain, Reply
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: SQLite takes at most 32,766 variables in a statement, and a row takes five.
 ROWS_PER_INSERT = 5_000
@@ -105,26 +107,31 @@ class Store:
         self._urgent.clear()
         writers, self._waiting = self._waiting, {}
         batch = [(writer, writer.reply.gains_to_store()) for writer in writers.values()]
-        await self._write_until_done(batch)
+        await self._write(batch)
 
-    async def _write_until_done(self, batch: list[tuple[Writer, list[Gain]]]) -> None:
-        """Write a batch, as often as it takes: the text is in memory and nobody has
-        been shown it, so a database that is away for a while costs only time."""
-        rest = 0.05
-        while True:
-            try:
-                refused = await self.in_thread(insert_gains, batch)
-                break
-            except DatabaseError:
-                log.exception("what replies gained could not be stored yet")
-                await asyncio.sleep(rest)
-                rest = min(rest * 2, LONGEST_REST)
+    async def _write(self, batch: list[tuple[Writer, list[Gain]]]) -> None:
+        """Commit a batch and show it."""
+        try:
+            refused = await self._until_it_works(insert_gains, batch)
+        except DatabaseError:
+            log.exception("what %d replies gained is refused", len(batch))
+            await self._write_one_by_one(batch)
+            return
         for writer, gains in batch:
             if writer.run.reply_id in refused:
                 writer.on_lost()
             elif gains:
                 writer.reply.receive_stored(gains)
                 self._publish(writer, gains)
+
+    async def _write_one_by_one(self, batch: list[tuple[Writer, list[Gain]]]) -> None:
+        """Find the reply whose rows the database will never take (its place is taken by
+        somebody else's piece, say), so that the others are not held up by it."""
+        if len(batch) == 1:
+            batch[0][0].on_lost()
+            return
+        for one in batch:
+            await self._write([one])
 
     async def finish(self, writer: Writer, ending: Ending) -> bool:
         """Commit the last gains and the ending in one transaction, and show both.
@@ -134,21 +141,27 @@ class Store:
         self._waiting.pop(writer.run.reply_id, None)
         gains = writer.reply.gains_to_store()
         texts = {part: str(said) for part, said in writer.reply.said.items()}
-        rest = 0.05
-        while True:
-            try:
-                done: bool = await self.in_thread(end_reply, writer.run, writer.conversation_id, texts, ending)
-                break
-            except DatabaseError:
-                log.exception("the end of reply %s is not stored", writer.run.reply_id)
-                await asyncio.sleep(rest)
-                rest = min(rest * 2, LONGEST_REST)
+        done: bool = await self._until_it_works(end_reply, writer.run, writer.conversation_id, texts, ending)
         if done:
             writer.reply.receive_all_stored()
             self._publish(writer, gains)
         return done
 
-    async def in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
+    async def _until_it_works(self, work: Callable[..., T], *args: Any) -> T:
+        """Do `work` on the store's thread, as often as it takes: the text is in memory
+        and nobody has been shown it, so a database that is away for a while costs only
+        time. What it refuses for good is raised."""
+        rest = 0.05
+        while True:
+            try:
+                return await self.in_thread(work, *args)
+            except (OperationalError, InterfaceError) as error:
+                log.warning("the database is away, what replies say waits for it: %s", error)
+                await asyncio.sleep(rest)
+                rest = min(rest * 2, LONGEST_REST)
+
+    async def in_thread(self, work: Callable[..., T], *args: Any) -> T:
+        """Do `work` on the store's thread, in turn with what it stores."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, partial(_work, work, *args))
 
@@ -157,10 +170,11 @@ class Store:
         self._thread.shutdown(wait=True)
 
 
-def _work(work: Callable[..., Any], *args: Any) -> Any:
+def _work(work: Callable[..., T], *args: Any) -> T:
     try:
         return work(*args)
-    except DatabaseError:
+    except Exception:
+        # A connection that broke is opened anew; a sound one costs a millisecond.
         connection.close()
         raise
 
@@ -235,6 +249,8 @@ def end_reply(run: Run, conversation_id: Any, texts: dict[Any, str], ending: End
     more, or the reply has ended: then nothing happens.
     """
     with transaction.atomic():
+        # Who takes two locks takes that of the conversation first, here as elsewhere.
+        Conversation.objects.filter(pk=conversation_id).update(version=F("version"))
         ended = run.mine().update(
             ended_at=Now(),
             waiting_until=None,
