@@ -26,7 +26,7 @@ from django.utils.translation import gettext_lazy as _
 from . import signals
 from .refusals import Refused
 from .status import RUNNING, Status
-from .text import first_line, storable
+from .text import first_line, key_in, storable
 
 Viewer = User | AnonymousUser
 
@@ -90,7 +90,7 @@ class Conversation(models.Model):
     def start(cls, user: User, model: str = "") -> Conversation:
         """Make an empty conversation owned by `user`."""
         with transaction.atomic():
-            conversation = cls.objects.create(model=model[:200])
+            conversation = cls.objects.create(model=storable(model)[:200])
             Membership.objects.create(conversation=conversation, user=user, role=Role.OWNER)
         return conversation
 
@@ -100,7 +100,7 @@ class Conversation(models.Model):
         """Make a conversation with its first question. The same form sent twice, by an
         impatient click or a reload, is the same conversation."""
         pk = uuid.uuid5(FIRST_QUESTIONS, f"{user.pk}|{client_id}|{text}")
-        conversation, made = cls.objects.get_or_create(pk=pk, defaults={"model": model[:200]})
+        conversation, made = cls.objects.get_or_create(pk=pk, defaults={"model": storable(model)[:200]})
         if made:
             Membership.objects.create(conversation=conversation, user=user, role=Role.OWNER)
         conversation.post(user, text, client_id, model=model)
@@ -121,7 +121,7 @@ class Conversation(models.Model):
         """Store a question and its queued reply after `parent` (else after the shown
         branch). The same `client_id` again gives the same two rows."""
         self._lock(user)
-        if asked := self._known(client_id):
+        if asked := self._known(client_id, Message.Role.USER):
             return Exchange(asked, asked.children.earliest("pk"))
         before = self.head if parent is None else self._message(parent)
         if before is not None and before.is_running:
@@ -136,7 +136,7 @@ class Conversation(models.Model):
         """Store another wording beside a question, as a branch of its own, and a
         queued reply to it. Nothing is overwritten."""
         self._lock(user)
-        if asked := self._known(client_id):
+        if asked := self._known(client_id, Message.Role.USER):
             return Exchange(asked, asked.children.earliest("pk"))
         old = self._message(message)
         if old.role != Message.Role.USER:
@@ -147,7 +147,7 @@ class Conversation(models.Model):
     def retry(self, user: User, reply: str, client_id: str, model: str = "") -> Exchange:
         """Queue another reply to the same question."""
         self._lock(user)
-        if known := self._known(client_id):
+        if known := self._known(client_id, Message.Role.ASSISTANT):
             return Exchange(None, known)
         old = self._ended_reply(reply)
         self._check_pace(user)
@@ -161,7 +161,7 @@ class Conversation(models.Model):
         longer one stands beside it.
         """
         self._lock(user)
-        if known := self._known(client_id):
+        if known := self._known(client_id, Message.Role.ASSISTANT):
             return Exchange(None, known)
         old = self._ended_reply(reply)
         if not old.can_continue:
@@ -271,16 +271,18 @@ class Conversation(models.Model):
         for name in ("title", "model", "system_prompt", "head", "version", "my_role"):
             setattr(self, name, getattr(now, name))
 
-    def _known(self, client_id: str) -> Message | None:
+    def _known(self, client_id: str, role: str) -> Message | None:
+        """Return what the command with this `client_id` has made already."""
         if not 0 < len(client_id) <= 64 or client_id != storable(client_id):
             raise Refused("invalid", str(_("A client_id has between 1 and 64 characters.")))
-        return self.messages.filter(client_id=client_id).first()
+        known = self.messages.filter(client_id=client_id).first()
+        if known is not None and known.role != role:
+            raise Refused("invalid", str(_("This client_id belongs to something else.")))
+        return known
 
     def _message(self, pk: str) -> Message:
-        # Identifiers are opaque to tabs, so anything may come back as one.
-        found = None
-        if pk.isascii() and pk.isdigit() and len(pk) < 19:
-            found = self.messages.filter(pk=int(pk)).first()
+        key = key_in(pk)
+        found = None if key is None else self.messages.filter(pk=key).first()
         if found is None:
             raise Refused("not_found", str(_("There is no such message.")))
         return found
@@ -322,7 +324,7 @@ class Conversation(models.Model):
         asked.save(force_insert=True)
         self._record(Change.Kind.MESSAGE_CREATED, asked)
         if model and model != self.model:
-            self._change(model=model[:200])
+            self._change(model=storable(model)[:200])
         reply = self._queue(asked, model or self.model)
         if not self.title:
             self._change(title=first_line(text, TITLE_FROM_TEXT))
@@ -334,7 +336,7 @@ class Conversation(models.Model):
             parent=parent,
             role=Message.Role.ASSISTANT,
             status=Status.QUEUED,
-            model=model[:200],
+            model=storable(model)[:200],
             client_id=client_id,
         )
         reply.save(force_insert=True)

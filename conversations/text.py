@@ -14,6 +14,14 @@ def storable(text: str) -> str:
     return UNSTORABLE.sub(REPLACEMENT, text)
 
 
+def key_in(identifier: str) -> int | None:
+    """Return the key of a row that an identifier stands for, None where it is none of
+    ours. They are opaque to clients, so anything may come back as one."""
+    # Other scripts have digits too, and a database has a largest key.
+    is_key = identifier.isascii() and identifier.isdigit() and len(identifier) < 19
+    return int(identifier) if is_key else None
+
+
 def first_line(text: str, limit: int) -> str:
     """Return the first line with words in it, shortened to `limit` characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")

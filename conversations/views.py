@@ -19,6 +19,7 @@ from . import wire
 from .markdown import render as render_markdown
 from .models import Conversation, Message
 from .refusals import Refused
+from .text import key_in
 
 
 @login_required
@@ -74,10 +75,8 @@ def conversation(request: HttpRequest, pk: UUID) -> HttpResponse:
 def messages(request: HttpRequest, pk: UUID) -> JsonResponse:
     """The page of messages ahead of `?before=<id>`, oldest first."""
     found = _visible(request, pk)
-    before = request.GET.get("before", "")
-    message = None
-    if before.isascii() and before.isdigit() and len(before) < 19:
-        message = found.messages.filter(pk=int(before)).first()
+    key = key_in(request.GET.get("before", ""))
+    message = None if key is None else found.messages.filter(pk=key).first()
     if message is None:
         raise Http404
     page, more = wire.page_as_json(found, message)

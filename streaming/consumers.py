@@ -19,6 +19,7 @@ from django.db import DatabaseError
 
 from conversations.models import Conversation
 from conversations.refusals import Refused
+from conversations.text import key_in
 
 from . import events, process
 from .commands import carry_out
@@ -220,6 +221,6 @@ def version_in(query: bytes) -> int | None:
     """Return the number in `?version=…`, or None where there is none to be read."""
     for pair in query.split(b"&"):
         name, _, value = pair.partition(b"=")
-        if name == b"version" and value.isdigit() and len(value) < 19:
-            return int(value)
+        if name == b"version":
+            return key_in(value.decode("latin1"))
     return None

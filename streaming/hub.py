@@ -23,6 +23,7 @@ from conversations import wire
 from conversations.models import (
     Change,
 )
+from conversations.text import key_in
 
 from . import access, events, readings
 from .cursors import Entry, LiveReply, Reader, Room
@@ -136,7 +137,7 @@ class Hub:
         """Send replies on from where a tab says that it stands; those that have left
         memory are read from the store."""
         assert reader.room is not None
-        places = {int(pk): h for pk, h in have.items() if pk.isdigit() and len(pk) < 19}
+        places = {key: place for pk, place in have.items() if (key := key_in(pk)) is not None}
         missing = places.keys() - reader.room.replies.keys()
         lives = dict(reader.room.replies)
         if missing:
