@@ -19,7 +19,8 @@ export class Scroll {
     addEventListener("scrollend", () => this.follow()); // what came into sight on the way may be taller than was thought
     addEventListener("resize", () => this.#makeRoom());
     newest.addEventListener("click", () => this.toEnd());
-    new ResizeObserver(() => this.#scrolled()).observe(messages.element);
+    messages.element.addEventListener("click", ({ target }) => target.closest("summary, [data-act]") && this.letGo());
+    new ResizeObserver(() => this.follow()).observe(messages.element);
   }
 
   letGo() {
