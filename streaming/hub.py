@@ -360,8 +360,9 @@ class Hub:
         message, ended = change.message, None
         if change.kind == Change.Kind.REPLY_ENDED and message is not None:
             ended = room.replies.get(message.pk) or LiveReply.mirror(message.pk)
-            if not ended.is_own:
-                ended.become_whole(message.text, message.reasoning)
+            # Also of a reply that runs here: its runner may hear later than we do that
+            # all of it is stored, or that another process has ended it.
+            ended.become_whole(message.text, message.reasoning)
         return Entry(change.version, frame, ended)
 
     async def catch_up(self) -> None:
