@@ -506,7 +506,7 @@ class Message(models.Model):
     )
     #: Of a reply: the oldest message the model was shown, where that was not all.
     sight = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
-    created_at = models.DateTimeField(_("time"), default=timezone.now)
+    created_at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
     objects = MessageQuerySet.as_manager()

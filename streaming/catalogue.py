@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -48,7 +49,7 @@ def _of_provider(provider: Provider) -> Endpoint | None:
         provider.name,
         provider.base_url,
         provider_id=provider.pk,
-        models=tuple(provider.model_names),
+        models=_offered(provider.base_url, provider.model_names),
     )
     keys = list(provider.keys.all())
     for key in keys:
@@ -64,10 +65,14 @@ def _of_provider(provider: Provider) -> Endpoint | None:
 
 def _of_config() -> Endpoint:
     base_url = settings.CHAT.base_url or OPENAI_URL
-    models = tuple(settings.CHAT.models)
-    if not models and urlsplit(base_url).hostname == urlsplit(OPENAI_URL).hostname:
-        models = OPENAI_MODELS
+    models = _offered(base_url, settings.CHAT.models)
     return Endpoint("config.yaml", base_url, settings.CHAT.app_key, models=models)
+
+
+def _offered(base_url: str, models: Iterable[str]) -> tuple[str, ...]:
+    """Return the models that are named for a server; none where it is to be asked."""
+    is_openai = urlsplit(base_url).hostname == urlsplit(OPENAI_URL).hostname
+    return tuple(models) or (OPENAI_MODELS if is_openai else ())
 
 
 def known_models(endpoint: Endpoint) -> tuple[str, ...]:

@@ -183,13 +183,23 @@ def _as_upstream_error(error: Exception, endpoint: Endpoint) -> UpstreamError:
     log.warning("%s: %s: %s", endpoint.name, type(error).__name__, _scrubbed(error, endpoint))
     if isinstance(error, openai.APIStatusError):
         return _refusal(error)
-    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+    timed_out = isinstance(error, openai.APITimeoutError | httpx2.TimeoutException)
+    if timed_out and not _was_refused(error):
         return UpstreamError("unreachable", "The model's server does not answer.", retryable=True)
-    if isinstance(error, openai.APIConnectionError):
+    if timed_out or isinstance(error, openai.APIConnectionError):
         return UpstreamError("unreachable", "The model's server cannot be reached.", retryable=True)
     if isinstance(error, httpx2.HTTPError):
         return UpstreamError("cut_off", "The connection to the model broke.", retryable=True)
     return UpstreamError("garbage", "The server's answer cannot be understood.")
+
+
+def _was_refused(error: BaseException | None) -> bool:
+    """Was there nobody to connect to? The aiohttp backend calls that a time-out, too."""
+    while error is not None:
+        if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _refusal(error: openai.APIStatusError) -> UpstreamError:
