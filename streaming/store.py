@@ -214,6 +214,9 @@ def _insert(rows: list[Row]) -> set[int]:
 # The lease is part of the statement. On PostgreSQL the rows of the leases are locked
 # too: else an owner that has just lost one could still commit behind the back of the
 # new owner, who has counted the pieces already. SQLite has one writer at a time.
+#
+# A piece that is there already is the same piece, of the same lease: the database went
+# away after its commit and before its answer, and the batch is written once more.
 INSERT = """
     WITH gained(reply_id, epoch, part, start, text) AS (VALUES {values})
     INSERT INTO {piece} (reply_id, part, start, text)
@@ -222,6 +225,7 @@ INSERT = """
       ON run.reply_id = gained.reply_id AND run.epoch = gained.epoch
     WHERE run.ended_at IS NULL
     {lock}
+    ON CONFLICT (reply_id, part, start) DO UPDATE SET text = excluded.text
     RETURNING reply_id
 """
 

@@ -1,0 +1,261 @@
+"""What replies say is committed under their lease, and under no other."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from conversations.models import Change, Conversation, Message, Piece, grown_texts
+from conversations.status import Status
+from streaming import store
+from streaming.models import Run
+from streaming.reply import Ending, Gain, Reply
+from streaming.store import Writer, end_reply, insert_gains
+from tests.cases import together
+
+pytestmark = pytest.mark.django_db
+
+DONE = Ending(Status.DONE, "stop")
+TEXTS = {"text": "Two.", "reasoning": "1 + 1"}
+
+
+@pytest.fixture
+def reply(conversation: Conversation, alice: User) -> Message:
+    return conversation.post(alice, "What is 1 + 1?", "a1").reply
+
+
+def claimed(reply: Message, owner: str = "here", dead: tuple[str, ...] = ()) -> Run:
+    run = Run.claim(reply.pk, owner, list(dead))
+    assert run is not None
+    return run
+
+
+def writer_of(run: Run) -> Writer:
+    return Writer(run, run.reply.conversation_id, Reply(), on_lost=lambda: None)
+
+
+def taken_over(run: Run, owner: str = "there") -> Run:
+    """Somebody else has the lease now."""
+    return claimed(run.reply, owner, (run.owner,))
+
+
+def stored(reply: Message) -> str:
+    return grown_texts([reply.pk])[reply.pk]["text"]
+
+
+# Claiming
+
+
+def test_a_queued_reply_is_claimed_once(reply: Message) -> None:
+    run = claimed(reply)
+    assert (run.owner, run.epoch) == ("here", 1)
+    assert Run.claim(reply.pk, "there", []) is None
+
+
+def test_a_reply_whose_owner_is_dead_is_taken_over_in_a_new_epoch(reply: Message) -> None:
+    run = claimed(reply)
+    assert Run.claim(reply.pk, "there", ["somebody else"]) is None
+    other = taken_over(run)
+    assert (other.owner, other.epoch) == ("there", 2)
+
+
+def test_a_reply_whose_lease_ran_out_is_taken_over(reply: Message) -> None:
+    claimed(reply)
+    Run.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert claimed(reply, "there").epoch == 2
+
+
+def test_a_reply_that_has_ended_or_is_gone_is_not_claimed(reply: Message) -> None:
+    end_reply(claimed(reply), reply.conversation_id, TEXTS, DONE)
+    assert Run.claim(reply.pk, "there", ["here"]) is None
+    assert Run.claim(0, "there", []) is None
+
+
+def test_a_lease_is_no_longer_mine_when_somebody_else_has_it(reply: Message) -> None:
+    run = claimed(reply)
+    assert run.mine().exists()
+    taken_over(run)
+    assert not run.mine().exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_claim_at_once_exactly_one_wins(reply: Message) -> None:
+    runs = together(lambda number: Run.claim(reply.pk, f"process {number}", []))
+    winners = [run for run in runs if run is not None]
+    assert [(run.owner, run.epoch) for run in winners] == [(Run.objects.get().owner, 1)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_take_over_at_once_exactly_one_wins(reply: Message) -> None:
+    claimed(reply, "dead")
+    runs = together(lambda number: Run.claim(reply.pk, f"process {number}", ["dead"]))
+    assert [run.epoch for run in runs if run is not None] == [2]
+
+
+# Gains
+
+
+def test_gains_of_many_replies_are_stored_in_one_statement(alice: User, django_assert_num_queries: Any) -> None:
+    replies = [Conversation.start(alice).post(alice, "Hi", f"a{number}").reply for number in range(4)]
+    writers = [writer_of(claimed(reply)) for reply in replies]
+    assert insert_gains([(writer, [Gain("text", 0, "a"), Gain("reasoning", 0, "b")]) for writer in writers]) == set()
+    with django_assert_num_queries(1):
+        assert insert_gains([(writer, [Gain("text", 1, "😀")]) for writer in writers]) == set()
+    assert grown_texts(reply.pk for reply in replies) == {
+        reply.pk: {"text": "a😀", "reasoning": "b"} for reply in replies
+    }
+
+
+def test_the_first_gain_makes_a_reply_streaming(reply: Message) -> None:
+    writer = writer_of(claimed(reply))
+    insert_gains([(writer, [Gain("text", 0, "a")])])
+    reply.refresh_from_db()
+    assert (reply.status, writer.announced) == (Status.STREAMING, True)
+    assert Run.objects.get().first_token_at is not None
+
+
+def test_a_batch_larger_than_a_statement_is_stored_whole(reply: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "ROWS_PER_INSERT", 3)
+    writer = writer_of(claimed(reply))
+    assert insert_gains([(writer, [Gain("text", number, "a") for number in range(10)])]) == set()
+    assert stored(reply) == "a" * 10
+
+
+@pytest.mark.parametrize("rows", [1, 5000])
+def test_a_statement_has_room_for_so_many_rows(reply: Message, rows: int) -> None:
+    writer = writer_of(claimed(reply))
+    insert_gains([(writer, [Gain("text", number, "a") for number in range(rows)])])
+    assert Piece.objects.count() == rows
+
+
+def test_nothing_to_store_is_no_loss(reply: Message) -> None:
+    assert insert_gains([(writer_of(claimed(reply)), [])]) == set()
+
+
+def test_a_gain_under_a_wrong_epoch_is_not_stored_and_is_told(reply: Message) -> None:
+    zombie = writer_of(claimed(reply))
+    assert insert_gains([(zombie, [Gain("text", 0, "a")])]) == set()
+    taken_over(zombie.run)
+    assert insert_gains([(zombie, [Gain("text", 1, "late")])]) == {reply.pk}
+    assert stored(reply) == "a"
+
+
+def test_a_zombie_in_a_batch_does_not_hold_up_the_others(reply: Message, bob: User) -> None:
+    other = Conversation.start(bob).post(bob, "Hi", "b1").reply
+    zombie, alive = writer_of(claimed(reply)), writer_of(claimed(other))
+    taken_over(zombie.run)
+    gains = [Gain("text", 0, "a")]
+    assert insert_gains([(zombie, gains), (alive, gains)]) == {reply.pk}
+    assert (stored(reply), stored(other)) == ("", "a")
+
+
+def test_a_zombie_does_not_make_a_reply_streaming(reply: Message) -> None:
+    zombie = writer_of(claimed(reply))
+    taken_over(zombie.run)
+    insert_gains([(zombie, [Gain("text", 0, "a")])])
+    reply.refresh_from_db()
+    assert reply.status == Status.QUEUED
+
+
+def test_a_late_gain_of_a_reply_that_has_ended_is_not_stored(reply: Message) -> None:
+    writer = writer_of(claimed(reply))
+    end_reply(writer.run, reply.conversation_id, TEXTS, DONE)
+    assert insert_gains([(writer, [Gain("text", 4, "late")])]) == {reply.pk}
+    assert not Piece.objects.exists()
+
+
+def test_a_commit_whose_answer_got_lost_can_be_repeated(reply: Message, bob: User) -> None:
+    """The database went away after it had committed: the batch comes again, with what was in it."""
+    other = Conversation.start(bob).post(bob, "Hi", "b1").reply
+    batch = [(writer_of(claimed(r)), [Gain("text", 0, "ab"), Gain("reasoning", 0, "c")]) for r in (reply, other)]
+    assert insert_gains(batch) == set()
+    assert insert_gains(batch) == set()
+    assert (stored(reply), stored(other), Piece.objects.count()) == ("ab", "ab", 4)
+
+
+# The end
+
+
+def test_at_its_end_a_reply_becomes_its_message(reply: Message) -> None:
+    run = claimed(reply)
+    insert_gains([(writer_of(run), [Gain("text", 0, "Tw")])])
+    run.prompt_tokens, run.completion_tokens = 12, 7
+    assert end_reply(run, reply.conversation_id, TEXTS, DONE)
+    reply.refresh_from_db()
+    assert (reply.text, reply.reasoning, reply.status, reply.finish_reason) == ("Two.", "1 + 1", "done", "stop")
+    assert reply.usage == {"prompt_tokens": 12, "completion_tokens": 7, "cost": None, "estimated": False}
+    assert reply.ended_at is not None
+    assert not Piece.objects.exists()
+
+
+def test_the_end_is_the_next_version(reply: Message) -> None:
+    before = Conversation.objects.get().version
+    end_reply(claimed(reply), reply.conversation_id, TEXTS, DONE)
+    change = Change.objects.latest("version")
+    assert (change.version, change.kind, change.message) == (before + 1, "reply_ended", reply)
+
+
+def test_a_reply_ends_once(reply: Message) -> None:
+    run = claimed(reply)
+    assert end_reply(run, reply.conversation_id, TEXTS, DONE)
+    version = Conversation.objects.get().version
+    assert not end_reply(run, reply.conversation_id, {"text": "x", "reasoning": ""}, Ending(Status.STOPPED))
+    reply.refresh_from_db()
+    assert (reply.text, reply.status, Conversation.objects.get().version) == ("Two.", "done", version)
+
+
+def test_a_zombie_ends_nothing(reply: Message) -> None:
+    zombie = claimed(reply)
+    taken_over(zombie)
+    assert not end_reply(zombie, reply.conversation_id, TEXTS, DONE)
+    reply.refresh_from_db()
+    assert (reply.status, reply.text) == (Status.QUEUED, "")
+
+
+@pytest.mark.parametrize("reason", ["x" * 50, "x" * 51, "你" * 100])
+def test_a_long_finish_reason_is_shortened(reply: Message, reason: str) -> None:
+    assert end_reply(claimed(reply), reply.conversation_id, TEXTS, Ending(Status.DONE, reason))
+    reply.refresh_from_db()
+    assert reply.finish_reason == reason[:50]
+
+
+def test_a_failure_keeps_its_reason(reply: Message) -> None:
+    ending = Ending(Status.FAILED, "", "model_not_found", "There is no such model.", retryable=False)
+    end_reply(claimed(reply), reply.conversation_id, {"text": "", "reasoning": ""}, ending)
+    reply.refresh_from_db()
+    assert (reply.status, reply.error) == ("failed", ending.error)
+
+
+def test_a_conversation_that_is_gone_takes_its_runs_along(
+    reply: Message, conversation: Conversation, alice: User
+) -> None:
+    writer = writer_of(claimed(reply))
+    conversation.remove(alice)
+    assert insert_gains([(writer, [Gain("text", 0, "a")])]) == {reply.pk}
+    assert not end_reply(writer.run, conversation.pk, TEXTS, DONE)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_ends_at_once_exactly_one_counts(reply: Message) -> None:
+    run = claimed(reply)
+    endings = [Ending(status) for status in (Status.DONE, Status.STOPPED, Status.FAILED, Status.INTERRUPTED)]
+    won = together(lambda n: end_reply(run, reply.conversation_id, TEXTS, endings[n]), 4)
+    assert sorted(won) == [False, False, False, True]
+    reply.refresh_from_db()
+    assert reply.status == endings[won.index(True)].status
+    assert Change.objects.filter(kind="reply_ended").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ends_of_many_replies_at_once_leave_no_gap(conversation: Conversation, alice: User) -> None:
+    first = conversation.post(alice, "Hi", "a1")
+    assert first.message is not None
+    runs = [claimed(conversation.edit(alice, str(first.message.pk), f"e{n}", "Hello").reply) for n in range(4)]
+    version = Conversation.objects.get().version
+    assert all(together(lambda n: end_reply(runs[n], conversation.pk, TEXTS, DONE), 4))
+    versions = list(conversation.changes.order_by("version").values_list("version", flat=True))
+    assert versions == list(range(1, version + 5))
