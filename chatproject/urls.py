@@ -29,6 +29,7 @@ urlpatterns = [
     ),
     path("sidebar/", pages.sidebar, name="sidebar"),
     path("accounts/", include("allauth.urls")),
+    path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
     path("health/", health, name="health"),
 ]

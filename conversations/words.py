@@ -1,5 +1,6 @@
 """The sentences that the scripts of the page say. Values in %(…)s are filled in there."""
 
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 WORDS = {
@@ -58,3 +59,59 @@ WORDS = {
     "month": _("Previous 30 days"),
     "is_running": _("a reply is being written"),
 }
+
+# What the server says in events and answers, which go to readers of several languages and are therefore in English on the
+# wire. The page looks its reader's words up here; what is not here (a sentence with a number in it) stays as it came.
+SENTENCES = [
+    # Why a reply waits, failed or broke off
+    gettext_noop("The model's server sent something that is no reply."),
+    gettext_noop("The model said nothing for too long."),
+    gettext_noop("The model fell silent in the middle of the reply."),
+    gettext_noop("The reply took too long."),
+    gettext_noop("The provider's content filter held the reply back."),
+    gettext_noop("The connection to the model ended in the middle of the reply."),
+    gettext_noop("The model used up its tokens before it came to an answer."),
+    gettext_noop("The model asked for a tool, and there are none here."),
+    gettext_noop("The model sent an empty reply."),
+    gettext_noop("The server that was writing this reply went away. What it had said is kept."),
+    gettext_noop("Something went wrong on this server."),
+    gettext_noop("The server was restarted in the middle of the reply."),
+    gettext_noop("The quota of the API key is used up."),
+    gettext_noop("The conversation is too long for this model."),
+    gettext_noop("The server does not offer this model."),
+    gettext_noop("The server does not offer this model, or not here."),
+    gettext_noop("The model of this reply is not offered here (any more)."),
+    gettext_noop("The model's server reported an error in the middle of its reply."),
+    gettext_noop("The server refused the request."),
+    gettext_noop("The server refused the API key."),
+    gettext_noop("The API key may not do this."),
+    gettext_noop("The server took too long."),
+    gettext_noop("The server is asked too often."),
+    gettext_noop("The server answered with something else than a stream."),
+    gettext_noop("The model is overloaded."),
+    gettext_noop("The server's answer cannot be understood."),
+    gettext_noop("The model's server does not answer."),
+    gettext_noop("The model's server cannot be reached."),
+    gettext_noop("The connection to the model broke."),
+    gettext_noop("The model's server has a problem."),
+    # Why a command was refused
+    gettext_noop("The database is not there just now. Try again."),
+    gettext_noop("Attachments are not supported."),
+    gettext_noop("There is no such conversation."),
+    gettext_noop("There is no such message."),
+    gettext_noop("A reply is still being written. Stop it, or wait for its end."),
+    gettext_noop("This reply is still being written."),
+    gettext_noop("This reply was not cut off."),
+    gettext_noop("This is not a reply."),
+    gettext_noop("Only a question can be edited."),
+    gettext_noop("An empty message cannot be sent."),
+    gettext_noop("A title needs at least one character."),
+    gettext_noop("You may read here, not write."),
+    gettext_noop("Only its owner can delete this."),
+    gettext_noop("Wait a moment between two questions."),
+]
+
+
+def explained(sentence: str) -> str:
+    """Return a sentence of the server in the language of whoever reads it now."""
+    return gettext(sentence) if sentence in SENTENCES else sentence

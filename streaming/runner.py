@@ -231,8 +231,7 @@ class Runner:
                 await self._ask_for_models(endpoint)
         found = catalogue.find(job.model, job.endpoints)
         if found is None:
-            name = job.model or "—"
-            raise UpstreamError("model_not_found", f"There is no model {name} here.")
+            raise UpstreamError("model_not_found", "The model of this reply is not offered here (any more).")
         endpoint, model = found
         if not endpoint.base_url:
             endpoint = Endpoint(endpoint.name, await self._demo.base_url())

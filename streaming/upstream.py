@@ -176,7 +176,7 @@ STATUSES = {
 def _check_kind(content_type: str) -> None:
     kind = content_type.partition(";")[0].strip().lower()
     if kind in ("text/html", "application/json"):
-        raise UpstreamError("not_a_stream", f"The server answered with {kind} instead of a stream.")
+        raise UpstreamError("not_a_stream", "The server answered with something else than a stream.")
 
 
 def _as_upstream_error(error: Exception, endpoint: Endpoint) -> UpstreamError:
@@ -209,7 +209,7 @@ def _refusal(error: openai.APIStatusError) -> UpstreamError:
     default = (
         ("server_error", "The model's server has a problem.")
         if status >= 500
-        else ("refused", f"The server refused the request (status {status}).")
+        else ("refused", "The server refused the request.")
     )
     code, detail = STATUSES.get(status, default)
     return UpstreamError(

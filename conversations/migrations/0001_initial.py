@@ -105,7 +105,10 @@ class Migration(migrations.Migration):
                 ("error", models.JSONField(blank=True, null=True)),
                 ("usage", models.JSONField(blank=True, null=True)),
                 ("client_id", models.CharField(blank=True, editable=False, max_length=64, null=True)),
-                ("created_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now, verbose_name="time")),
+                (
+                    "created_at",
+                    models.DateTimeField(db_index=True, default=django.utils.timezone.now, verbose_name="time"),
+                ),
                 ("ended_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "author",

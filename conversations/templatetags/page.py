@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from chatproject.config import BASE_DIR
-from conversations.words import WORDS
+from conversations.words import SENTENCES, WORDS, explained
 
 register = template.Library()
 
@@ -52,7 +52,13 @@ def sign_up_is_open() -> bool:
 @register.simple_tag
 def words() -> SafeString:
     """The sentences that the scripts say, in the reader's language."""
-    return json_script({key: str(sentence) for key, sentence in WORDS.items()}, "words")
+    said: dict[str, Any] = {key: str(sentence) for key, sentence in WORDS.items()}
+    # English readers need no dictionary of English.
+    said["sentences"] = {english: own for english in SENTENCES if (own := explained(english)) != english}
+    return json_script(said, "words")
+
+
+register.filter(explained)
 
 
 @register.simple_tag(takes_context=True)

@@ -11,7 +11,7 @@ import { keepWishes, keptWishes, newId } from "./store.js";
 import { apply, emptyTranscript, hasEnded, hasOlder, messageOf, runningReply, shownMessages } from "./transcript.js";
 import { sha256 } from "./verify.js";
 import { commandOf, isWish, wishesToSend } from "./wishes.js";
-import { say, speak, toast } from "./words.js";
+import { explained, say, speak, toast } from "./words.js";
 
 const encoder = new TextEncoder();
 
@@ -134,7 +134,7 @@ export class Conversation {
     const wish = this.#transcript.wishes.find((each) => each.client_id === client_id);
     if (wish?.type === "send_message") return;
     if (wish) this.#take({ type: "wish_dropped", client_id });
-    toast(detail);
+    toast(explained(detail));
   }
 
   #take(event) {

@@ -8,6 +8,11 @@ export function say(key, values = {}) {
   return words[key].replace(/%\((\w+)\)s/g, (_, name) => values[name]);
 }
 
+/** A sentence of the server in the reader's language, where it is known. */
+export function explained(sentence) {
+  return words.sentences?.[sentence] ?? sentence;
+}
+
 let hiding;
 
 /** A short word at the edge of the page, which goes away by itself. */
