@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 
 from chatproject.config import BASE_DIR
 from conversations.models import Message
+from conversations.words import SENTENCES, WORDS
 from streaming import events
 from streaming.views import STATUSES
 from tests.conftest import LiveServer
@@ -114,6 +115,14 @@ def outside_of_python() -> str:
     return "\n".join((BASE_DIR / name).read_text("utf-8") for name in named) + "\n".join(
         str(path.relative_to(BASE_DIR)) for path in (BASE_DIR / "tests").rglob("*.py")
     )
+
+
+@pytest.mark.parametrize("table", ["## The provider", "## The server"])
+def test_every_sentence_about_a_fault_is_one_that_the_page_can_say(table: str) -> None:
+    cells = re.findall(r"^\|[^|]+\|[^|]+\| ([A-Z][^|]+\.) \|", section(page("reliability.md"), table), re.MULTILINE)
+    assert len(cells) >= 3
+    known = {*SENTENCES, *(str(sentence) for sentence in WORDS.values())}
+    assert [sentence for sentence in cells if sentence not in known] == []
 
 
 # The protocol
