@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 from playwright.async_api import Request as PageRequest
 
 from tests.conftest import Chat, LiveServer
@@ -91,6 +91,15 @@ class Visit:
     async def ask(self, text: str) -> None:
         await self.composer.fill(text)
         await self.page.get_by_role("button", name="Send", exact=True).click()
+        await self.until_alive()
+
+    async def reload(self) -> None:
+        await self.page.reload()
+        await self.until_alive()
+
+    async def until_alive(self) -> None:
+        """Until the scripts have taken over what the server had rendered: they write the times of the messages."""
+        await expect(self.page.locator("article time").first).not_to_be_empty()
 
     @property
     def reply(self) -> Any:

@@ -39,7 +39,7 @@ async def test_a_reload_in_the_middle_loses_nothing(visit: Visit, upstream: Upst
     upstream.answer(Script(["One, ", "two, ", Hold(), "three."]))
     await visit.ask("Count.")
     await expect(visit.reply).to_contain_text("One, two,")
-    await visit.page.reload()
+    await visit.reload()
     await expect(visit.reply).to_contain_text("One, two,")
     upstream.posts[0].go_on()
     await expect(visit.reply).to_contain_text("One, two, three.")
@@ -79,7 +79,7 @@ async def test_an_edited_question_is_a_branch_and_arrows_lead_back(visit: Visit)
     await visit.question.get_by_role("button", name="Previous version").click()
     await expect(visit.question).to_contain_text("First wording")
     await expect(visit.reply).to_contain_text("You said: First wording")
-    await visit.page.reload()
+    await visit.reload()
     await expect(visit.question).to_contain_text("First wording")
 
 
@@ -122,7 +122,7 @@ async def test_a_draft_survives_a_reload(visit: Visit) -> None:
     await visit.ask("First")
     await expect(visit.reply).to_contain_text("You said: First")
     await visit.composer.press_sequentially("Half a thought")
-    await visit.page.reload()
+    await visit.reload()
     await expect(visit.composer).to_have_value("Half a thought")
 
 
@@ -186,7 +186,7 @@ async def test_words_of_a_model_become_no_script_and_no_request(visit: Visit, up
     await visit.ask(HOSTILE)
     await expect(visit.reply).to_contain_text("The end.")
     await expect(visit.stop_button).to_be_hidden()
-    await visit.page.reload()
+    await visit.reload()
     await expect(visit.reply).to_contain_text("The end.")
     assert await visit.page.locator("body").get_attribute("data-hacked") is None
     assert (
