@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
+
+from chatproject import databases
 
 
 class ChatProjectConfig(AppConfig):
@@ -13,5 +16,7 @@ class ChatProjectConfig(AppConfig):
         from django.contrib import admin
 
         from chatproject import checks  # noqa: F401
+
+        connection_created.connect(databases.keep_to_owner)
 
         admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]

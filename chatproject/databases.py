@@ -1,10 +1,12 @@
 """Turn the addresses of config.yaml into what Django wants: databases and mail."""
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import dj_database_url
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 SQLITE_START = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"
 
@@ -24,6 +26,16 @@ def _sqlite(entry: dict[str, Any]) -> dict[str, Any]:
     name = Path(str(entry["NAME"]))
     options = {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": SQLITE_START}
     return entry | {"OPTIONS": options, "TEST": {"NAME": str(name.with_name(f"test-{name.name}"))}}
+
+
+def keep_to_owner(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Let nobody else on this machine read the file: what was said and the hashes of passwords are in it.
+
+    SQLite gives its journals the mode of the file.
+    """
+    name = Path(str(connection.settings_dict["NAME"]))
+    if connection.vendor == "sqlite" and name.is_file() and name.stat().st_uid == os.getuid():
+        name.chmod(0o600)
 
 
 def _postgresql(entry: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from .leases import request_stop
 
 Answer = dict[str, Any]
 
+UNAVAILABLE = Refused("unavailable", "The database is not there just now. Try again.")
+
 
 async def carry_out(command: events.Command, conversation: Conversation, user: User) -> Answer:
     """Do what a command says and return its answer, once that is committed.

@@ -22,14 +22,12 @@ from conversations.refusals import Refused
 from conversations.text import key_in
 
 from . import events, process
-from .commands import carry_out
+from .commands import UNAVAILABLE, carry_out
 from .cursors import Reader
 from .events import Close
 from .pace import Pace
 
 log = logging.getLogger(__name__)
-
-UNAVAILABLE = Refused("unavailable", "The database is not there just now. Try again.")
 
 
 class TabConsumer(AsyncWebsocketConsumer):

@@ -165,7 +165,9 @@ class Reader:
         self._max_unacked = max_unacked
         self._have: dict[int, dict[Part, int]] = {}
         self._retold: dict[int, LiveReply] = {}
-        self._outbox: deque[str] = deque()
+        self._outbox: deque[tuple[str, int | None]] = deque()
+        #: The version that the frames sent so far amount to: where to resume after them.
+        self.told: int | None = None
         self._unacked: deque[int] = deque()
         self._unacked_size = 0
         self._acked = 0
@@ -173,9 +175,10 @@ class Reader:
 
     # What comes in
 
-    def tell(self, event: str) -> None:
-        """Send a frame that has no place in a text: an answer, a hint."""
-        self._outbox.append(event)
+    def tell(self, event: str, version: int | None = None) -> None:
+        """Send a frame that has no place in a text: an answer, a hint, or one that
+        brings the reader to `version`."""
+        self._outbox.append((event, version))
         self.waiting_size += len(event)
         self.wake()
 
@@ -225,14 +228,19 @@ class Reader:
 
     def frame_to_send(self, now: float) -> str | None:
         """Return the next frame, or None where there is nothing (more) to send."""
-        frame = self._outbox.popleft() if self._outbox else self._next_of_room(now)
+        frame = self._next_of_outbox() if self._outbox else self._next_of_room(now)
         if frame is None:
             return None
-        if len(self._outbox) == 0:
-            self.waiting_size = 0
         # Characters, not bytes: within a factor that the bound allows for, and free.
         self._unacked.append(len(frame))
         self._unacked_size += len(frame)
+        return frame
+
+    def _next_of_outbox(self) -> str:
+        frame, version = self._outbox.popleft()
+        self.waiting_size -= len(frame)
+        if version is not None:
+            self.told = version
         return frame
 
     def _next_of_room(self, now: float) -> str | None:
@@ -276,7 +284,7 @@ class Reader:
             if frame := self._delta_of(entry.ended):
                 return frame
             self._have.pop(entry.ended.pk, None)
-        self.version = entry.version
+        self.version = self.told = entry.version
         return entry.frame
 
     def _next_delta(self, replies: Any) -> str | None:

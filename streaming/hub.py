@@ -105,7 +105,7 @@ class Hub:
         if found is None:
             return False
         self._meet(reader.room, found["version"], found["replies"])
-        reader.tell(events.encode(found))
+        reader.tell(events.encode(found), found["version"])
         reader.tell_from(found["version"], _ends(found["replies"]))
         return True
 
@@ -126,7 +126,7 @@ class Hub:
         now, changes, replies = found
         self._meet(reader.room, now, replies)
         for change in changes:
-            reader.tell(events.encode(change))
+            reader.tell(events.encode(change), change["version"])
         for reply in replies:
             if reply["reply"] not in known:
                 reader.tell(events.encode(reply))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -21,10 +24,12 @@ from conversations.models import Conversation
 from conversations.refusals import Refused
 
 from . import events, process
-from .commands import carry_out
+from .commands import UNAVAILABLE, carry_out
 from .consumers import version_in
 from .cursors import Reader
 from .hub import Hub
+
+log = logging.getLogger(__name__)
 
 #: Proxies cut a connection on which nothing was said for a minute, some for 30 s.
 HEARTBEAT_SECONDS = 15.0
@@ -40,6 +45,10 @@ STATUSES = {
 }
 
 
+class SignedOut(Refused):
+    """Nobody is signed in (any more)."""
+
+
 @require_POST
 async def commands(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Carry out one command: 200 with its answer, or 4xx with `code` and `detail`."""
@@ -49,11 +58,12 @@ async def commands(request: HttpRequest, pk: UUID) -> HttpResponse:
         answer = await carry_out(command, conversation, user)
         return _json(answer)
     except Refused as refused:
-        answer = events.command_refused(refused)
-        status = STATUSES.get(refused.code, 400)
-        if refused.code == "signed_out":
-            status = 401
-        return _json(answer, status)
+        return _refused(refused)
+    except RequestDataTooBig:
+        return _refused(Refused("too_large", "This is more than a command can be."))
+    except DatabaseError:
+        log.exception("a command was not carried out")
+        return _refused(UNAVAILABLE)
 
 
 @require_GET
@@ -64,14 +74,13 @@ async def event_stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     try:
         user, conversation = await _admitted(request, pk)
     except Refused as refused:
-        status = 401 if refused.code == "signed_out" else 404
-        return _json(events.command_refused(refused), status)
+        return _refused(refused)
     here = process.start()
     hub = here.hub
     if here.is_stopping:
-        return _json({"code": "unavailable", "detail": "The server restarts."}, 503)
+        return _refused(Refused("unavailable", "The server restarts."))
     if hub.readers_of(user.pk) >= settings.CHAT.sockets_per_user:
-        return _json({"code": "busy", "detail": "Too many open pages."}, 429)
+        return _refused(Refused("too_fast", "Too many open pages.", retry_after=5))
     last = request.headers.get("Last-Event-ID", "")
     version = version_in(f"version={last}".encode())
     if version is None:
@@ -86,7 +95,7 @@ async def event_stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
 async def _admitted(request: HttpRequest, pk: UUID) -> tuple[Any, Conversation]:
     user = await request.auser()
     if not user.is_authenticated:
-        raise Refused("signed_out", "Sign in first.")
+        raise SignedOut("forbidden", "Sign in first.")
     conversation = await Conversation.objects.visible_to(user).filter(pk=pk).afirst()
     if conversation is None:
         raise Refused("not_found", "There is no such conversation.")
@@ -113,7 +122,7 @@ async def _events(hub: Hub, user: Any, pk: UUID, session_key: str | None, versio
             if frame is None:
                 yield b": still here\n\n"
             else:
-                yield _event(frame, reader.version)
+                yield _event(frame, reader.told)
                 # Whoever asked for more has taken in what came before.
                 reader.receive_ack(reader.sent)
     finally:
@@ -141,6 +150,11 @@ def _event(frame: str, version: int | None) -> bytes:
     mark = "" if version is None else f"id: {version}\n"
     # JSON has no raw line ends, so a frame is one line of data.
     return f"{mark}data: {frame}\n\n".encode()
+
+
+def _refused(refused: Refused) -> HttpResponse:
+    status = 401 if isinstance(refused, SignedOut) else STATUSES.get(refused.code, 400)
+    return _json(events.command_refused(refused), status)
 
 
 def _json(content: Any, status: int = 200) -> HttpResponse:

@@ -351,6 +351,22 @@ async def test_the_event_stream_goes_on_after_the_last_event_id(
     assert "message_created" not in [event["type"] for event in told]
 
 
+async def test_an_event_stream_that_is_cut_after_any_event_goes_on_with_the_next_version(
+    alice_client: httpx2.AsyncClient, alice_tab: Tab, conversation: Conversation
+) -> None:
+    for text in ("One", "Two"):
+        await alice_tab.until_ended((await alice_tab.ask(text)).reply)
+    newest, last_id, versions = alice_tab.version, "0", list[int]()
+    while last_id != str(newest):
+        headers = {"Last-Event-ID": last_id}
+        async with alice_client.stream("GET", events_url(conversation), headers=headers) as response:
+            events = EventReader(response)
+            versions.append((await events.next())["version"])
+            last_id = events.last_id
+    assert newest
+    assert versions == list(range(1, newest + 1))
+
+
 async def test_the_event_stream_ends_for_who_is_removed(
     server: LiveServer, bob: User, conversation: Conversation, invite: Invite
 ) -> None:
