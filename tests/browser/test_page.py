@@ -6,10 +6,11 @@ import re
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from conversations.models import Message
 from tests.browser.conftest import OpenPage, Visit
+from tests.conftest import LiveServer, StartProcess
 from tests.scripts import Drop, Hold, Reason, Script, Stall, refuses
 from tests.upstream import Upstream
 
@@ -261,3 +262,23 @@ async def test_who_was_signed_out_elsewhere_is_sent_to_sign_in(visit: Visit, ali
     alice.set_password("another one, and a long one")
     await alice.asave()
     await expect(visit.page.locator("#connection")).to_contain_text(re.compile("sign", re.IGNORECASE))
+
+
+async def test_a_page_finds_a_restarted_server_again(
+    browser: Browser, alice: User, upstream: Upstream, start_process: StartProcess
+) -> None:
+    upstream.answer(Script(["One, ", Stall()]), Script(["two."]))
+    process = await start_process()
+    # What the browser says of a lost connection is no complaint about the page.
+    visit = Visit(await browser.new_page(), LiveServer(process.url))
+    await visit.sign_in()
+    await visit.ask("Count.")
+    await expect(visit.reply).to_contain_text("One,")
+    process.kill()
+    await expect(visit.page.locator("#connection")).to_be_visible()
+    await process.astart()
+    await expect(visit.reply).to_contain_text("broke off", timeout=20_000)
+    await expect(visit.reply).to_contain_text("One,")
+    await expect(visit.page.locator("#connection")).to_be_hidden()
+    await visit.reply.get_by_role("button", name="Continue").click()
+    await expect(visit.reply).to_contain_text("One, two.")
