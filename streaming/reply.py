@@ -20,7 +20,7 @@ from .chunks import Chunk, Usage
 Part = Literal["text", "reasoning"]
 PARTS: tuple[Part, Part] = ("text", "reasoning")
 
-HIGH_SURROGATE = re.compile("[\ud800-\udbff]$")
+HIGH_SURROGATE = re.compile(r"[\ud800-\udbff]\Z")  # $ would match before a line break, too
 
 
 class GrowingText:

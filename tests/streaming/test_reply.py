@@ -115,6 +115,10 @@ def test_half_an_emoji_waits_for_its_other_half() -> None:
     assert drained(reply)["text"] == "a"
 
 
+def test_a_line_break_after_half_an_emoji_is_kept() -> None:
+    assert said_by("a\ud83d\n", "b") == "a\N{REPLACEMENT CHARACTER}\nb"
+
+
 def test_an_empty_delta_between_the_halves_changes_nothing() -> None:
     assert said_by("\ud83d", "", "\ude00") == "😀"
 
