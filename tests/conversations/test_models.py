@@ -663,8 +663,10 @@ def test_the_limit_of_a_user_holds_in_many_conversations_at_once(alice: User, ch
 
 @pytest.mark.django_db(transaction=True)
 def test_what_is_removed_while_others_write_is_gone(conversation: Conversation, alice: User) -> None:
+    loaded = [Conversation.objects.get() for _ in range(8)]
+
     def act(number: int) -> str:
-        found = Conversation.objects.get(pk=conversation.pk)
+        found = loaded[number]
         return refusal(lambda: found.remove(alice) if number == 0 else found.rename(alice, f"{number}"))
 
     assert set(together(act)) <= {"", "not_found"}
