@@ -113,6 +113,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_ADAPTER = "chatproject.accounts.AccountAdapter"
+ACCOUNT_FORMS = {"login": "chatproject.forms.SignInForm"}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 # Mail that goes to a console confirms nothing. Where there is mail an address is confirmed, but nobody is kept out:

@@ -8,6 +8,7 @@ from functools import cache
 from urllib.parse import urlsplit
 
 import nh3
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -30,9 +31,17 @@ ATTRIBUTES = {
 }
 
 
+#: Looking for bare links costs the square of their number.
+MOST_LINKS = 100
+#: Cells of tables in one text; each costs some thirty bytes of HTML.
+MOST_CELLS = 10_000
+
+
 def render(text: str) -> SafeString:
     """Return Markdown as HTML without scripts, styles, images or foreign requests."""
-    html = _renderer().render(text)
+    if _would_explode(text):
+        return format_html("<pre>{}</pre>", text)
+    html = _renderer(linkify=text.count("://") + text.count("www.") <= MOST_LINKS).render(text)
     clean = nh3.clean(
         html,
         tags=TAGS,
@@ -43,10 +52,16 @@ def render(text: str) -> SafeString:
     return mark_safe(clean)  # noqa: S308 - this is what nh3 is for
 
 
+def _would_explode(text: str) -> bool:
+    """Is there a table whose short rows would be filled up with thousands of cells?"""
+    rows = [line.count("|") for line in text.splitlines() if "|" in line]
+    return max(rows, default=0) * len(rows) > MOST_CELLS
+
+
 @cache
-def _renderer() -> MarkdownIt:
-    renderer = MarkdownIt("commonmark", {"html": False, "linkify": True})
-    renderer.enable(["table", "strikethrough", "linkify"])
+def _renderer(linkify: bool) -> MarkdownIt:
+    renderer = MarkdownIt("commonmark", {"html": False, "linkify": linkify})
+    renderer.enable(["table", "strikethrough", *(["linkify"] if linkify else [])])
     renderer.use(tasklists_plugin)
     renderer.add_render_rule("image", _image_as_link)
     renderer.add_render_rule("link_open", _link_open)

@@ -151,7 +151,7 @@ class Conversation(models.Model):
             return Exchange(None, known)
         old = self._ended_reply(reply)
         self._check_pace(user)
-        return Exchange(None, self._queue(old.parent, model or old.model, client_id))
+        return Exchange(None, self._queue(user, old.parent, model or old.model, client_id))
 
     @transaction.atomic
     def continue_reply(self, user: User, reply: str, client_id: str) -> Exchange:
@@ -167,7 +167,7 @@ class Conversation(models.Model):
         if not old.can_continue:
             raise Refused("invalid", str(_("This reply was not cut off.")))
         self._check_pace(user)
-        longer = self._queue(old.parent, old.model, client_id)
+        longer = self._queue(user, old.parent, old.model, client_id)
         Piece.objects.create(reply=longer, part=Piece.Part.TEXT, start=0, text=old.text)
         return Exchange(None, longer)
 
@@ -325,15 +325,16 @@ class Conversation(models.Model):
         self._record(Change.Kind.MESSAGE_CREATED, asked)
         if model and model != self.model:
             self._change(model=storable(model)[:200])
-        reply = self._queue(asked, model or self.model)
+        reply = self._queue(user, asked, model or self.model)
         if not self.title:
             self._change(title=first_line(text, TITLE_FROM_TEXT))
         return Exchange(asked, reply)
 
-    def _queue(self, parent: Message | None, model: str, client_id: str | None = None) -> Message:
+    def _queue(self, user: User, parent: Message | None, model: str, client_id: str | None = None) -> Message:
         reply = Message(
             conversation=self,
             parent=parent,
+            asked_by=user,
             role=Message.Role.ASSISTANT,
             status=Status.QUEUED,
             model=storable(model)[:200],
@@ -357,7 +358,7 @@ class Conversation(models.Model):
         # One user may ask in two conversations at once, and their locks are two; this
         # UPDATE changes nothing and lets the second wait for the first.
         get_user_model()._default_manager.filter(pk=user.pk).update(is_active=F("is_active"))
-        mine = Message.objects.filter(parent__author=user)
+        mine = Message.objects.filter(asked_by=user)
         if mine.running().count() >= settings.CHAT.running_per_user:
             raise Refused(
                 "busy",
@@ -488,6 +489,8 @@ class Message(models.Model):
     parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
     role = models.CharField(_("role"), max_length=10, choices=Role)
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True)
+    #: Of a reply: who wanted it, which need not be who wrote the question.
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
     #: Of a reply: empty until it has ended; what it is while it grows, its pieces tell.
     text = models.TextField(_("text"), blank=True)
     reasoning = models.TextField(_("reasoning"), blank=True)

@@ -25,7 +25,7 @@ def key_in(identifier: str) -> int | None:
 def first_line(text: str, limit: int) -> str:
     """Return the first line with words in it, shortened to `limit` characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    line = " ".join(line.lstrip("#>*- ").split()) or line
+    line = " ".join(line.lstrip("#>*- ").replace("**", "").replace("`", "").split()) or line
     if len(line) <= limit:
         return line
     cut = line[: limit - 1]

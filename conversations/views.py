@@ -33,21 +33,38 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def create(request: HttpRequest) -> HttpResponse:
-    """Start a conversation, with its first message if there is a text."""
+    """Take the form of the composer: start a conversation, with its first message if
+    there is a text. From the page of a conversation, sent before its scripts were there
+    or without any, the form names it, and the message is posted there."""
     assert request.user.is_authenticated
     # A form sends its line breaks as CRLF, whatever was typed.
     text = request.POST.get("text", "").replace("\r\n", "\n")
     model = request.POST.get("model", "")
     client_id = request.POST.get("client_id") or uuid4().hex
-    if not text.strip():
-        return redirect("conversation", pk=Conversation.start(request.user, model).pk)
+    known = _named(request)
     try:
-        begun = Conversation.begin(request.user, text, client_id, model)
+        if known is not None:
+            known.post(request.user, text, client_id, model=model)
+        elif text.strip():
+            known = Conversation.begin(request.user, text, client_id, model)
+        else:
+            known = Conversation.start(request.user, model)
     except Refused as refused:
         notes.error(request, refused.detail)
-        context = {**_frame(request), "draft": text}
+        context = {**_frame(request), **(_shown(request, known) if known else {}), "draft": text}
         return render(request, "conversations/conversation.html", context, status=400)
-    return redirect("conversation", pk=begun.pk)
+    return redirect("conversation", pk=known.pk)
+
+
+def _named(request: HttpRequest) -> Conversation | None:
+    """Return the conversation that a form names, if it names one."""
+    name = request.POST.get("conversation")
+    if not name:
+        return None
+    try:
+        return _visible(request, UUID(name))
+    except ValueError:
+        raise Http404 from None
 
 
 @login_required
@@ -55,18 +72,21 @@ def create(request: HttpRequest) -> HttpResponse:
 @require_GET
 def conversation(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The page of one conversation, with the newest page of its shown branch."""
+    context = {**_frame(request), **_shown(request, _visible(request, pk))}
+    return render(request, "conversations/conversation.html", context)
+
+
+def _shown(request: HttpRequest, found: Conversation) -> dict[str, Any]:
+    """What the page of one conversation shows besides its frame."""
     assert request.user.is_authenticated
-    found = _visible(request, pk)
     snapshot = wire.snapshot(found, request.user)
-    context = {
-        **_frame(request),
+    return {
         "conversation": found,
         "snapshot": snapshot,
         "transcript": _with_html(snapshot),
         "more": snapshot["more"],
         "several": len(snapshot["members"]) > 1,
     }
-    return render(request, "conversations/conversation.html", context)
 
 
 @login_required

@@ -202,10 +202,12 @@ class Reader:
         more than it was sent."""
         if frames > self.sent:
             return False
+        if frames > self._acked:
+            # Only news counts: who repeats an old number takes nothing in.
+            self.blocked_since = None
         while self._acked < frames:
             self._unacked_size -= self._unacked.popleft()
             self._acked += 1
-        self.blocked_since = None
         self.wake()
         return True
 

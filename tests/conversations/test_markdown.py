@@ -267,3 +267,12 @@ def test_an_image_without_words_is_named_by_its_host() -> None:
 @pytest.mark.parametrize("text", ["你好 **世界**", "😀 `😀`", "e\u0301"])
 def test_all_scripts_come_through(text: str) -> None:
     assert Parsed(render(text)).words.strip() == text.replace("*", "").replace("`", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://a." * 3000, "|" + "a|" * 700 + "\n|" + "-|" * 700 + "\n" + "|\n" * 700, "[" * 3000, "*a " * 3000],
+    ids=["bare links", "short rows of a wide table", "brackets", "stars"],
+)
+def test_a_degenerate_text_becomes_a_page_of_its_own_size(text: str) -> None:
+    assert len(render(text)) < 20 * len(text)

@@ -525,6 +525,17 @@ def test_the_interval_of_alice_does_not_hold_up_bob(
     assert refusal(lambda: conversation.post(bob, "Hi", "b1")) == ""
 
 
+def test_another_reply_counts_for_who_wants_it(
+    conversation: Conversation, alice: User, bob: User, asked: Any, chat: Chat
+) -> None:
+    join(bob, conversation)
+    end(asked[1], Status.STOPPED)
+    conversation.retry(bob, str(asked[1].pk), "b1")
+    chat(running_per_user=1)
+    assert refusal(lambda: Conversation.start(bob).post(bob, "Hi", "b2")) == "busy"
+    assert refusal(lambda: Conversation.start(alice).post(alice, "Hi", "a2")) == ""
+
+
 # Versions
 
 

@@ -142,6 +142,32 @@ def test_a_form_that_is_sent_twice_is_one_conversation(browser: Client) -> None:
     assert (Conversation.objects.count(), Message.objects.count()) == (1, 2)
 
 
+def test_the_form_of_a_conversation_posts_there(browser: Client, conversation: Conversation) -> None:
+    form = {"text": "More", "client_id": "1", "conversation": str(conversation.pk)}
+    for _ in range(2):
+        answer = browser.post(reverse("conversations"), form)
+        assert answer.headers["Location"] == reverse("conversation", args=[conversation.pk])
+    assert conversation.messages.filter(role="user", text="More").count() == 1
+
+
+def test_what_is_refused_there_stays_in_the_form(browser: Client, conversation: Conversation) -> None:
+    conversation.messages.create(role="assistant", status="streaming")
+    Conversation.objects.update(head=conversation.messages.get())
+    form = {"text": "Too early", "conversation": str(conversation.pk)}
+    answer = browser.post(reverse("conversations"), form)
+    assert answer.status_code == 400
+    assert "Too early</textarea>" in answer.content.decode()
+
+
+@pytest.mark.parametrize("name", ["foreign", "missing", "nonsense"])
+def test_the_form_of_a_foreign_conversation_is_not_found(charlie: User, conversation: Conversation, name: str) -> None:
+    named = {"foreign": str(conversation.pk), "missing": str(uuid4()), "nonsense": "nonsense"}[name]
+    client = Client()
+    client.force_login(charlie)
+    assert client.post(reverse("conversations"), {"text": "Hello", "conversation": named}).status_code == 404
+    assert not conversation.messages.exists()
+
+
 def test_the_same_form_of_two_people_is_two_conversations(alice: User, bob: User) -> None:
     for user in (alice, bob):
         start(signed_in(user), text="Hi", client_id="c1")
