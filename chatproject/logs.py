@@ -11,7 +11,8 @@ HIDDEN = "[hidden]"
 PATTERNS = [
     (re.compile(r"\b(sk|pk|rk|gsk|xai|hf)[-_][A-Za-z0-9_\-]{12,}"), HIDDEN),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=\-]{8,}"), rf"\1 {HIDDEN}"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.\-]*://[^\s/:@]*):[^\s/@]+@"), rf"\1:{HIDDEN}@"),
+    # A scheme is short. Were it of any length, each letter of a long "a-a-a-…" would be tried as its beginning.
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.\-]{0,40}://[^\s/:@]*):[^\s/@]+@"), rf"\1:{HIDDEN}@"),
     (re.compile(r"(?<=[\w/])\?[\w\-.%~]+=[^\s\"'<>)\]]*"), "?…"),
 ]
 

@@ -1,6 +1,7 @@
 """Log lines show no secret."""
 
 import logging
+import time
 
 import pytest
 from hypothesis import given
@@ -50,3 +51,11 @@ def test_a_secret_of_the_installation_never_appears_whatever_it_is(secret: str, 
 
 def test_the_passwords_of_addresses_are_secrets() -> None:
     assert passwords(["postgresql://a:hunter2@h/d", "", "redis://h"]) == ["hunter2"]
+
+
+@pytest.mark.parametrize("words", ["a-", "?a", "/?", "a?%", "://", "x://y:", "sk-", "bearer ", "basic\t\t"])
+def test_a_long_line_of_anything_takes_no_time(words: str) -> None:
+    """The path of a request is in such lines, and anybody may ask for a long one."""
+    began = time.process_time()
+    line("Not Found: /%s", words * (40_000 // len(words)))
+    assert time.process_time() - began < 1
