@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -163,15 +163,16 @@ class Hub:
         """Yield what a reader is to be sent, until it is closed. `woken` is the event
         that `reader.wake` sets."""
         loop = asyncio.get_running_loop()
+        help_on_its_way: asyncio.Task[None] | None = None
         while True:
             woken.clear()
             while (frame := reader.frame_to_send(loop.time())) is not None:
                 yield frame
             if reader.close_code is not None:
                 return
-            if reader.needs_snapshot:
-                reader.needs_snapshot = False
-                self._do(self._help(reader))
+            # Once, however often it is woken until then; again where that has failed.
+            if reader.needs_snapshot and (help_on_its_way is None or help_on_its_way.done()):
+                help_on_its_way = self._do(self._help(reader))
             await woken.wait()
 
     async def _help(self, reader: Reader) -> None:
@@ -328,6 +329,8 @@ class Hub:
         """Bring a room to the newest version, which is at least `version`, and its
         readers with it. One at a time: a command makes several versions, and the first
         load mostly finds all of them."""
+        if self._rooms.get(room.pk) is not room:
+            return  # nobody looks any more
         async with self._loads[room.pk]:
             if version > room.version:
                 await self._load_newest(room)
@@ -420,10 +423,11 @@ class Hub:
             async with asyncio.timeout(BYE_SECONDS):
                 await self._all_gone.wait()
 
-    def _do(self, work: Any) -> None:
+    def _do(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
