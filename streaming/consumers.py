@@ -96,8 +96,9 @@ class TabConsumer(AsyncWebsocketConsumer):
 
     async def send_frames(self) -> None:
         assert self.reader is not None
-        # A client that went away without a word shows in the next receive.
-        with contextlib.suppress(ConnectionError, RuntimeError):
+        # A client that went away without a word shows in the next receive. uvicorn says
+        # so by an OSError that is no ConnectionError.
+        with contextlib.suppress(OSError, RuntimeError):
             async for frame in self.hub.frames(self.reader, self.woken):
                 await self.send(text_data=frame)
             await self.say_goodbye(self.reader.close_code or Close.NOT_SPOKEN)

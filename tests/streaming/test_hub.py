@@ -10,8 +10,10 @@ from unittest import mock
 from uuid import UUID, uuid4
 
 import pytest
+from uvicorn.protocols.utils import ClientDisconnected
 
 from streaming import events
+from streaming.consumers import TabConsumer
 from streaming.cursors import Entry, Reader
 from streaming.hub import Hub
 
@@ -121,3 +123,15 @@ async def test_a_hint_for_a_room_that_was_left_leaves_nothing_behind(hub: Hub, t
     await moments()
     assert not hub._loads
     assert not threads.asked["load_entries"]
+
+
+@pytest.mark.parametrize("error", [ClientDisconnected, ConnectionResetError, RuntimeError("after websocket.close")])
+async def test_a_socket_that_is_gone_is_no_error(hub: Hub, error: Exception) -> None:
+    """Nobody asks the task that sends how it ended, so what it raised would fill the log."""
+    consumer = TabConsumer()
+    consumer.hub, consumer.woken = hub, asyncio.Event()
+    consumer.reader = Reader(consumer.woken.set, user_id=1, session_key="", max_unacked=10_000)
+    consumer.reader.tell("a frame")
+    with mock.patch.object(consumer, "send", side_effect=error) as send:
+        await consumer.send_frames()
+    send.assert_awaited_once()
