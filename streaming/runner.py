@@ -175,6 +175,9 @@ class Runner:
     async def _ask(self, running: Running) -> Ending:
         """Ask until there is an ending: once, or more often as long as not a byte came."""
         reply = running.reply
+        await self._learn_models(running)
+        if stopped := self._stopped(running):
+            return stopped
         try:
             endpoint, model = await self._endpoint(running.job)
         except UpstreamError as error:
@@ -224,11 +227,20 @@ class Runner:
         except TimeoutError:
             pass
 
+    async def _learn_models(self, running: Running) -> None:
+        """Ask the servers that never were what they offer; a stop does not wait for it."""
+        try:
+            async with asyncio.timeout(None) as running.clock:
+                for endpoint in running.job.endpoints:
+                    if endpoint.base_url and catalogue.is_unknown(endpoint) and not running.stop.is_set():
+                        await self._ask_for_models(endpoint)
+        except TimeoutError:
+            pass
+        finally:
+            running.clock = None
+
     async def _endpoint(self, job: Job) -> tuple[Endpoint, str]:
         """Return where to ask for the model of a job, and what it is called there."""
-        for endpoint in job.endpoints:
-            if endpoint.base_url and catalogue.is_unknown(endpoint):
-                await self._ask_for_models(endpoint)
         found = catalogue.find(job.model, job.endpoints)
         if found is None:
             raise UpstreamError("model_not_found", "The model of this reply is not offered here (any more).")

@@ -206,6 +206,18 @@ async def test_stop_before_the_first_byte_closes_the_upstream(alice_tab: Tab, up
     assert (await alice_tab.until_ended(asked.reply))["status"] == "stopped"
 
 
+async def test_stop_does_not_wait_for_a_list_of_models(
+    alice_tab: Tab, upstream: Upstream, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat(models=())
+    monkeypatch.setattr(upstream, "list_of_models", lambda: Script(before=[Stall()]))
+    asked = await alice_tab.ask("Talk")
+    await upstream.until(lambda: any(request.method == "GET" for request in upstream.requests))
+    await alice_tab.command("stop_reply", reply=asked.reply)
+    assert (await alice_tab.until_ended(asked.reply, seconds=1))["status"] == "stopped"
+    assert not upstream.posts
+
+
 async def test_a_second_stop_changes_nothing(alice_tab: Tab, upstream: Upstream) -> None:
     upstream.answer(Script(["a", Stall()]))
     asked = await alice_tab.ask("Talk")
