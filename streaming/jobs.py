@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 
 from conversations.models import Change, Conversation, Message, Piece, record_change
 
@@ -66,11 +67,14 @@ def load_reply(run: Run) -> Reply:
 
 def note_sight(run: Run, sight: int) -> None:
     """The model is not shown the whole branch: let everybody see from where on."""
+    conversation_id = run.reply.conversation_id
     with transaction.atomic():
+        # Who takes two locks takes that of the conversation first, here as elsewhere.
+        Conversation.objects.filter(pk=conversation_id).update(version=F("version"))
         changed = Message.objects.running().filter(pk=run.reply_id)
         if changed.update(sight_id=sight):
             record_change(
-                run.reply.conversation_id,
+                conversation_id,
                 Change.Kind.MESSAGE_CHANGED,
                 message_id=run.reply_id,
             )

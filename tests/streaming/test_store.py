@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from conversations.models import Change, Conversation, Message, Piece, grown_texts
 from conversations.status import Status
 from streaming import store
+from streaming.jobs import note_sight
 from streaming.models import Run
 from streaming.reply import Ending, Gain, Reply
 from streaming.store import Writer, end_reply, insert_gains
@@ -259,3 +262,20 @@ def test_ends_of_many_replies_at_once_leave_no_gap(conversation: Conversation, a
     assert all(together(lambda n: end_reply(runs[n], conversation.pk, TEXTS, DONE), 4))
     versions = list(conversation.changes.order_by("version").values_list("version", flat=True))
     assert versions == list(range(1, version + 5))
+
+
+def test_what_locks_a_conversation_and_its_messages_takes_the_conversation_first(reply: Message, alice: User) -> None:
+    """A deletion does, and two that take them the other way round would wait for each other."""
+    question = reply.parent_id
+    assert question is not None
+    for work in (
+        lambda: note_sight(claimed(reply), question),
+        lambda: end_reply(Run.objects.get(), reply.conversation_id, TEXTS, DONE),
+        lambda: reply.conversation.edit(alice, str(question), "b1", "And 2 + 2?"),
+        lambda: reply.conversation.remove(alice),
+    ):
+        with CaptureQueriesContext(connection) as asked:
+            work()
+        changes = [query["sql"] for query in asked if query["sql"].startswith(("UPDATE", "INSERT", "DELETE"))]
+        of_messages = [sql for sql in changes if "conversations_" in sql]
+        assert of_messages[0].startswith('UPDATE "conversations_conversation"')
