@@ -64,16 +64,18 @@ class Layer:
                 while True:
                     hint = await self._layer.receive(self._channel)
                     if hint.get("origin") != self._process:
-                        receive(hint)
+                        _follow(receive, hint)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                self._channel = None
                 log.warning("hints are down: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _sit_down(self) -> None:
-        self._channel = await self._layer.new_channel("hub")
+        # One for ever: another would leave the first in its groups, where the layer fills
+        # it with messages that nobody takes out.
+        if self._channel is None:
+            self._channel = await self._layer.new_channel("hub")
         await self._take_seats()
 
     def _later(self, work: Callable[..., Any], *args: Any) -> None:
@@ -130,3 +132,11 @@ class Layer:
                 await self._layer.flush()
         except Exception as error:
             log.warning("the channel layer was not left cleanly: %s", error)
+
+
+def _follow(receive: Callable[[Hint], None], hint: Hint) -> None:
+    try:
+        receive(hint)
+    except Exception:
+        # Of a process of another version, say. The next one may be better.
+        log.exception("a hint was not followed")

@@ -164,6 +164,29 @@ async def test_a_layer_that_is_down_harms_nobody_and_is_asked_again(
     await until_heard(there, "joined meanwhile", here.layer.say, "also here")
 
 
+async def test_a_layer_that_goes_down_again_and_again_holds_one_channel_of_each_process(
+    here: Process, there: Process, switchboard: Switchboard
+) -> None:
+    there.layer.join("g")
+    for words in ("first", "second", "third"):
+        await until_heard(there, "g", here.layer.say, words)
+        switchboard.go_down()
+        await asyncio.sleep(0.01)
+        switchboard.come_back()
+    await until_heard(there, "g", here.layer.say, "last")
+    assert len(switchboard.channels) == 2
+
+
+async def test_a_hint_that_cannot_be_followed_does_not_end_the_listening(
+    here: Process, there: Process, switchboard: Switchboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.layer.join("g")
+    await until_heard(there, "g", here.layer.say, "before")
+    monkeypatch.setattr(layers, "RETRY_SECONDS", 60)
+    here.layer.say("g", {"of": "another version"})
+    await until_heard(there, "g", here.layer.say, "after")
+
+
 async def test_a_layer_that_is_down_is_left_without_an_error(switchboard: Switchboard) -> None:
     process = Process("here")
     await until(lambda: bool(switchboard.channels))
