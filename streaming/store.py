@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections, transaction
+from django.db import InterfaceError, OperationalError, connection, connections, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -113,7 +113,8 @@ class Store:
         """Commit a batch and show it."""
         try:
             refused = await self._until_it_works(insert_gains, batch)
-        except DatabaseError:
+        except Exception:
+            # Whatever it is: this task stores for all replies, and must not end.
             log.exception("what %d replies gained is refused", len(batch))
             await self._write_one_by_one(batch)
             return

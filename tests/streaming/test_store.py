@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import DataError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -279,3 +281,42 @@ def test_what_locks_a_conversation_and_its_messages_takes_the_conversation_first
         changes = [query["sql"] for query in asked if query["sql"].startswith(("UPDATE", "INSERT", "DELETE"))]
         of_messages = [sql for sql in changes if "conversations_" in sql]
         assert of_messages[0].startswith('UPDATE "conversations_conversation"')
+
+
+@pytest.mark.parametrize("error", [DataError("refused"), UnicodeEncodeError("utf-8", "\ud83d", 0, 1, "half")])
+async def test_what_cannot_be_stored_of_one_reply_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    published: list[int] = []
+    lost: list[int] = []
+
+    def insert(batch: Sequence[tuple[Writer, list[Gain]]]) -> set[int]:
+        if any(gain.text == "bad" for _, gains in batch for gain in gains):
+            raise error
+        return set()
+
+    def a_writer(pk: int) -> Writer:
+        return Writer(Run(reply_id=pk), None, Reply(), on_lost=lambda: lost.append(pk))
+
+    def say(writer: Writer, words: str) -> None:
+        writer.reply.receive_delta("text", words)
+        the_store.gained(writer)
+
+    async def until_told(count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(published) + len(lost) < count:
+                assert not committing.done()
+                await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(store, "insert_gains", insert)
+    the_store = store.Store(0.001, lambda writer, gains: published.append(writer.run.reply_id))
+    committing = asyncio.create_task(the_store.commit_gains())
+    good, bad = a_writer(1), a_writer(2)
+    say(bad, "bad")
+    await until_told(1)
+    say(good, "good")
+    say(bad, "bad")
+    await until_told(3)
+    assert (published, sorted(lost)) == ([1], [2, 2])
+    committing.cancel()
+    the_store.close()
