@@ -342,6 +342,9 @@ class Hub:
         version, changes, running = found
         self._do(self._mark_seen(room, version))
         if changes is None:
+            # What has ended since is not told of one by one.
+            for pk in room.replies.keys() - running.keys() - self._own.keys():
+                del room.replies[pk]
             room.forget(version)
             room.wake()
             return

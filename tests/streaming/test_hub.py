@@ -14,7 +14,8 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from streaming import events
 from streaming.consumers import TabConsumer
-from streaming.cursors import Entry, Reader
+from streaming.cursors import Entry, LiveReply, Reader
+from streaming.events import Hint
 from streaming.hub import Hub
 
 PK = uuid4()
@@ -113,6 +114,19 @@ async def test_help_that_fails_is_asked_for_again(hub: Hub, threads: Threads) ->
     tab.reader.wake()
     await moments(20)
     assert tab.frames == [events.encode(snapshot(9))]
+    await tab.close(hub)
+
+
+async def test_a_room_that_skips_lets_go_of_the_replies_that_have_ended_meanwhile(hub: Hub, threads: Threads) -> None:
+    tab = Tab(hub)
+    room = tab.reader.room
+    assert room is not None
+    room.replies = {pk: LiveReply.mirror(pk, "said") for pk in (1, 2)}
+    threads.answers["load_entries"] = (300, None, {2: {"text": "said so far", "reasoning": ""}})
+    threads.may_answer.set()
+    hub.receive_hint({"type": Hint.VERSION, "conversation": str(PK), "version": 300})
+    await moments(20)
+    assert (room.version, list(room.replies)) == (300, [2])
     await tab.close(hub)
 
 
