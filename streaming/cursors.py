@@ -248,6 +248,9 @@ class Reader:
     def _next_of_room(self, now: float) -> str | None:
         if self.room is None or self.version is None or self.needs_snapshot:
             return None
+        if self.close_code is not None:
+            # It may be somebody who has just lost the right to know.
+            return None
         if self.is_blocked:
             if self.blocked_since is None and self._has_more(self.room, self.version):
                 self.blocked_since = now

@@ -590,6 +590,16 @@ def test_a_reader_is_closed_with_the_first_reason() -> None:
     assert reader.close_code == 4401
 
 
+def test_who_is_closed_hears_the_last_words_and_nothing_more_of_the_room() -> None:
+    room = Room("r")
+    room.replies[1] = LiveReply.mirror(1, "said")
+    reader = a_reader_from(room)
+    reader.tell('{"type": "bye"}')
+    reader.close(4401)
+    room.remember(a_change(1))
+    assert [frame["type"] for frame in frames_of(reader)] == ["bye"]
+
+
 def test_a_reader_is_woken_by_all_that_may_be_sent() -> None:
     woken: list[str] = []
     room = Room("r")
