@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils import timezone
 
 from conversations.status import Status
@@ -138,7 +139,14 @@ class Runner:
         if run.reply.status == Status.STREAMING:
             await self._end_left_behind(run)
             return
-        running = await self._prepare(run)
+        try:
+            running = await self._prepare(run)
+        except DatabaseError:
+            raise  # the lease runs out, and it is tried again
+        except Exception:
+            log.exception("reply %s cannot be begun", reply_id)
+            await self._end_before_it_began(run)
+            return
         try:
             ending = await self._ask(running)
         except Exception:
@@ -159,6 +167,14 @@ class Runner:
         writer = Writer(run, run.reply.conversation_id, reply, lambda: None)
         stopped = run.stop_requested
         await self._store.finish(writer, STOPPED if stopped else reply.broken_off(*LEFT_BEHIND))
+
+    async def _end_before_it_began(self, run: Run) -> None:
+        """What cannot be begun now cannot be later: tried again and again it would be
+        waited for for ever."""
+        stored = await self._threads.run(load_reply, run)
+        reply = Reply(str(stored.said["text"]))
+        writer = Writer(run, run.reply.conversation_id, reply, lambda: None)
+        await self._store.finish(writer, reply.broken_off(*OUR_FAULT))
 
     async def _prepare(self, run: Run) -> Running:
         job = await self._threads.run(load_job, run)

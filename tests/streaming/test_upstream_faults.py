@@ -9,6 +9,7 @@ import time
 import pytest
 
 from conversations.models import Message
+from streaming.models import Provider
 from tests.conftest import Chat
 from tests.scripts import (
     Chunk,
@@ -414,3 +415,15 @@ async def test_stop_in_the_very_moment_of_the_end_is_one_end(alice_tab: Tab, ups
         ended = await alice_tab.until_ended(asked.reply)
         assert ended["status"] in ("done", "stopped")
         await is_told(alice_tab, ended)
+
+
+# Our own fault
+
+
+async def test_a_reply_that_cannot_be_begun_fails_and_is_not_waited_for(alice_tab: Tab, upstream: Upstream) -> None:
+    """An address that cannot be read, say, which only a database can hold."""
+    await Provider.objects.acreate(name="broken", base_url="http://[::1/v1")
+    ended = await ending_of(alice_tab)
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "internal")
+    await is_told(alice_tab, ended)
+    assert not upstream.posts
