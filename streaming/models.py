@@ -22,8 +22,12 @@ from . import keys
 
 def validate_base_url(url: str) -> None:
     """Accept an http(s) address without credentials, query or fragment."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of a port or a bracket
+        is_address = False
+    if not is_address:
         raise ValidationError(_("An address like https://api.openai.com/v1 is needed."))
     if parts.username or parts.password:
         raise ValidationError(_("Keys belong into the list of keys, not the address."))
@@ -75,9 +79,12 @@ class Provider(models.Model):
 
 def origin(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port of an address: who would get a key sent there."""
-    parts = urlsplit(url)
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, parts.hostname or "", parts.port or default
+    try:
+        parts = urlsplit(url)
+        default = {"http": 80, "https": 443}.get(parts.scheme)
+        return parts.scheme, parts.hostname or "", parts.port or default
+    except ValueError:
+        return "", url, None  # nobody, and to be put right it has to be replaced
 
 
 class APIKey(models.Model):

@@ -172,6 +172,9 @@ def test_after_another_mistake_the_key_has_to_be_entered_again_and_the_page_says
     ("base_url", "words"),
     [
         ("ftp://home.example", "An address like"),
+        ("http://[::1/v1", "An address like"),
+        ("http://home.example:99999/v1", "An address like"),
+        ("http://home.example:0/v1", "An address like"),
         ("https://user:pass@home.example/v1", "not the address"),
         ("https://home.example/v1?key=x", "without ? or #"),
     ],
@@ -180,6 +183,15 @@ def test_an_address_that_is_none_is_refused(
     admin_client: Client, provider: Provider, base_url: str, words: str
 ) -> None:
     assert words in errors_on(admin_client.post(page_of(provider), form(provider, base_url=base_url)))
+
+
+def test_an_address_that_was_none_can_be_put_right(admin_client: Client, provider: Provider) -> None:
+    with_key(provider)
+    Provider.objects.update(base_url="http://home.example:99999/v1")
+    admin_client.post(page_of(provider), form(provider, base_url="http://home.example:999/v1"))
+    found = Provider.objects.get()
+    assert found.base_url == "http://home.example:999/v1"
+    assert not found.keys.exists()
 
 
 # A key belongs to its host
