@@ -7,10 +7,11 @@ every reply. What replies and readers need from the database is done here instea
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Thread
 from typing import ParamSpec, TypeVar
 
-from django.db import connection, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,8 +23,11 @@ class DatabaseThreads:
     that work has failed on is thrown away: the database may have been restarted."""
 
     def __init__(self, name: str, size: int) -> None:
-        self._size = size
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix=name, initializer=self._begin)
+        self._connections: list[BaseDatabaseWrapper] = []
+
+    def _begin(self) -> None:
+        self._connections.append(connections[DEFAULT_DB_ALIAS])
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do `work` on one of the threads and return what it returns."""
@@ -41,15 +45,15 @@ class DatabaseThreads:
                 connection.close()
 
     def close(self) -> None:
-        """Close the connections and end the threads, once their work is done."""
-        # All wait for each other: else a quick thread would do this for a slow one too,
-        # whose connection stayed open.
-        all_here = Barrier(self._size)
-
-        def leave() -> None:
-            connections.close_all()
-            all_here.wait()
-
-        for _ in range(self._size):
-            self._pool.submit(leave)
+        """End the threads, once their work is done, and close the connections they kept."""
         self._pool.shutdown(wait=True)
+        # Django refuses to touch a connection where a loop runs.
+        closing = Thread(target=self._close_connections, name="database closing")
+        closing.start()
+        closing.join()
+
+    def _close_connections(self) -> None:
+        for kept in self._connections:
+            # It belonged to a thread that is no more.
+            kept.inc_thread_sharing()
+            kept.close()

@@ -161,6 +161,16 @@ class InLoop(uvicorn.Server):
         yield
 
 
+async def until_ended(running: asyncio.Task[None]) -> None:
+    """Wait for a server that was asked to end; one that does not tells what it waits for."""
+    _, hanging = await asyncio.wait({running}, timeout=20)
+    if hanging:
+        for task in asyncio.all_tasks():
+            task.print_stack()
+        running.cancel()
+        raise AssertionError("the server did not end; what it waits for stands above")
+
+
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[LiveServer]:
     from chatproject.asgi import application
@@ -182,7 +192,7 @@ async def serving() -> AsyncIterator[LiveServer]:
         yield LiveServer(f"http://127.0.0.1:{listener.getsockname()[1]}")
     finally:
         server.should_exit = True
-        await running
+        await until_ended(running)
         # Threads that the ORM used keep their connections, and PostgreSQL its database, otherwise.
         await database_sync_to_async(connections.close_all)()
 

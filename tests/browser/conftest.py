@@ -72,7 +72,7 @@ class Visit:
 
     async def sign_in(self, name: str = "alice", password: str = PASSWORD) -> None:
         await self.goto("/")
-        await self.page.get_by_placeholder("Username or email").fill(name)
+        await self.page.get_by_label("Username or e-mail address").fill(name)
         await self.page.get_by_label("Password").fill(password)
         await self.page.get_by_role("button", name="Sign in").click()
 
