@@ -344,15 +344,26 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: needs Chromium")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without the servers asked for nothing can be said, neither good nor bad."""
-    if TEST_ON == "postgresql" and what_is_missing():
-        for item in items:
-            item.add_marker(pytest.mark.skip(reason=what_is_missing()))
-    elif TEST_ON != "postgresql":
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without the servers asked for nothing can be said, neither good nor bad; on PostgreSQL only what touches a
+    database is run again."""
+    if TEST_ON != "postgresql":
         for item in items:
             if item.get_closest_marker("services"):
                 item.add_marker(pytest.mark.skip(reason="runs with TEST_ON=postgresql"))
+        return
+    config.hook.pytest_deselected(items=[item for item in items if not differs_by_database(item)])
+    items[:] = [item for item in items if differs_by_database(item)]
+    if what_is_missing():
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=what_is_missing()))
+
+
+def differs_by_database(item: pytest.Item) -> bool:
+    """Pure tests have no database, and a browser sees the same frames whatever is behind them."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    has_database = item.get_closest_marker("django_db") or fixtures & {"db", "transactional_db"}
+    return bool(has_database) and not item.get_closest_marker("browser")
 
 
 def pytest_report_header() -> str:
