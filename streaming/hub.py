@@ -403,6 +403,11 @@ class Hub:
             if late or reader.waiting_size > settings.CHAT.buffer_bytes * 64:
                 reader.close(Close.TOO_SLOW)
 
+    def recheck_newcomer(self, reader: Reader) -> None:
+        """Look again at the rights of a reader who has just been seated: they were read before, and a sign-out in
+        between has found nobody here to close."""
+        self._do(self._recheck([reader]))
+
     async def recheck_everybody(self) -> None:
         readers = self._all_readers()
         if readers:

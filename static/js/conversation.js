@@ -14,6 +14,7 @@ import { commandOf, isWish, wishesToSend } from "./wishes.js";
 import { explained, say, speak, toast } from "./words.js";
 
 const encoder = new TextEncoder();
+const POST_AGAIN_MS = 3000; // the same client_id is the same message, however often it arrives
 
 export class Conversation {
   #transcript = emptyTranscript();
@@ -94,9 +95,13 @@ export class Conversation {
       headers: { "Content-Type": "application/json", "X-CSRFToken": this.token },
       body: frame,
     }).catch(() => null);
-    if (!answer) return;
+    if (!answer) return void setTimeout(() => this.#isOpen(client_id) && this.#send(command), POST_AGAIN_MS);
     const said = await answer.json().catch(() => ({ code: "unavailable", detail: answer.statusText }));
     this.#take(answer.ok ? { ...said, type: "command_done", client_id } : { ...said, type: "command_refused", client_id });
+  }
+
+  #isOpen(client_id) {
+    return this.#transcript.wishes.some((wish) => wish.client_id === client_id && !wish.confirmed && !wish.refused);
   }
 
   #sendAgain(client_id) {
@@ -141,7 +146,7 @@ export class Conversation {
     const before = this.#transcript;
     const [transcript, toDo] = apply(before, event);
     this.#transcript = transcript;
-    if (transcript.wishes !== before.wishes) keepWishes(this.user, this.id, transcript.wishes);
+    if (transcript.wishes !== before.wishes) keepWishes(this.user, this.id, before.wishes, transcript.wishes);
     for (const command of toDo) {
       if (command.type === "verify") this.#verify(command);
       else this.connection.send(command);

@@ -9,6 +9,13 @@ const kept = {
       return null;
     }
   },
+  keys(prefix) {
+    try {
+      return Object.keys(localStorage).filter((key) => key.startsWith(prefix));
+    } catch {
+      return [];
+    }
+  },
   set(key, value) {
     try {
       if (value) localStorage.setItem(key, value);
@@ -25,18 +32,24 @@ export const keptSetting = (name) => kept.get(`parley:${name}`);
 export const keepDraft = (user, conversation, text) => kept.set(`parley:draft:${user}:${conversation}`, text);
 export const keptDraft = (user, conversation) => kept.get(`parley:draft:${user}:${conversation}`) ?? "";
 
-export function keepWishes(user, conversation, wishes) {
-  const unconfirmed = wishes.filter((wish) => !wish.confirmed);
-  kept.set(`parley:wishes:${user}:${conversation}`, unconfirmed.length > 0 ? JSON.stringify(unconfirmed) : "");
+const wishKey = (user, conversation, id = "") => `parley:wish:${user}:${conversation}:${id}`;
+
+/** Keeps what is not confirmed, and forgets what was. Each has a key of its own: other tabs keep theirs beside it. */
+export function keepWishes(user, conversation, before, wishes) {
+  const open = wishes.filter((wish) => !wish.confirmed);
+  const settled = before.filter(({ client_id }) => !open.some((wish) => wish.client_id === client_id));
+  for (const { client_id } of settled) kept.set(wishKey(user, conversation, client_id), "");
+  for (const wish of open) kept.set(wishKey(user, conversation, wish.client_id), JSON.stringify(wish));
 }
 
 export function keptWishes(user, conversation) {
-  try {
-    const wishes = JSON.parse(kept.get(`parley:wishes:${user}:${conversation}`) ?? "[]");
-    return Array.isArray(wishes) ? wishes : [];
-  } catch {
-    return [];
-  }
+  return kept.keys(wishKey(user, conversation)).flatMap((key) => {
+    try {
+      return [JSON.parse(kept.get(key))];
+    } catch {
+      return [];
+    }
+  });
 }
 
 /** An id of our own for a command; `crypto.randomUUID` is only there on secure addresses. */

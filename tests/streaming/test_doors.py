@@ -15,6 +15,7 @@ from django.contrib.sessions.models import Session
 from websockets.exceptions import InvalidStatus
 
 from conversations.models import Conversation, Membership, Message
+from streaming.consumers import ConversationConsumer
 from tests.conftest import Chat, LiveServer, OpenTab, csrf_client
 from tests.scripts import Hold, Script
 from tests.tab import CommandRefused, Tab
@@ -189,6 +190,21 @@ async def test_signing_out_ends_open_sockets_within_a_second(
         response = await client.post("/accounts/logout/")
         assert response.status_code == 302
         assert await tab.until_closed(seconds=1) == 4401
+
+
+async def test_who_signs_out_during_the_handshake_is_out_within_a_second(
+    open_tab: OpenTab, bob: User, conversation: Conversation, invite: Invite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await invite(bob, conversation, "writer")
+    may_look = ConversationConsumer.may_look
+
+    async def sign_out_meanwhile(consumer: ConversationConsumer) -> bool:
+        allowed = await may_look(consumer)
+        await Session.objects.all().adelete()
+        return allowed
+
+    monkeypatch.setattr(ConversationConsumer, "may_look", sign_out_meanwhile)
+    assert await (await open_tab(bob, conversation)).until_closed(seconds=1) == 4401
 
 
 async def test_a_deleted_conversation_is_left_by_all_within_a_second(

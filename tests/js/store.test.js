@@ -1,0 +1,48 @@
+// What a browser keeps of unsent messages, for several tabs at once.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { keepWishes, keptWishes } from "../../static/js/store.js";
+
+/** As much of localStorage as is used: its keys are its own properties, its methods are not. */
+class FakeStorage {
+  getItem(key) {
+    return Object.hasOwn(this, key) ? this[key] : null;
+  }
+  setItem(key, value) {
+    this[key] = value;
+  }
+  removeItem(key) {
+    delete this[key];
+  }
+}
+
+const wish = (client_id, more = {}) => ({ client_id, type: "send_message", text: `text of ${client_id}`, ...more });
+const ids = (user, conversation) => keptWishes(user, conversation).map((each) => each.client_id).sort();
+
+test("the wishes of two tabs stand side by side", () => {
+  globalThis.localStorage = new FakeStorage();
+  keepWishes("1", "c", [], [wish("a")]);
+  keepWishes("1", "c", [], [wish("b")]);
+  assert.deepEqual(ids("1", "c"), ["a", "b"]);
+  keepWishes("1", "c", [wish("b")], [wish("b", { confirmed: true })]);
+  assert.deepEqual(ids("1", "c"), ["a"]);
+  keepWishes("1", "c", [wish("a")], []);
+  assert.deepEqual(ids("1", "c"), []);
+});
+
+test("nobody finds the wishes of somebody else, or of another conversation", () => {
+  globalThis.localStorage = new FakeStorage();
+  keepWishes("1", "c", [], [wish("a")]);
+  assert.deepEqual([ids("2", "c"), ids("1", "d"), ids("11", "c")], [[], [], []]);
+});
+
+test("what cannot be read, or may not be, is no wish", () => {
+  globalThis.localStorage = new FakeStorage();
+  localStorage.setItem("parley:wish:1:c:x", "{");
+  assert.deepEqual(keptWishes("1", "c"), []);
+  delete globalThis.localStorage;
+  keepWishes("1", "c", [], [wish("a")]);
+  assert.deepEqual(keptWishes("1", "c"), []);
+});
