@@ -5,18 +5,13 @@ from chatproject import databases
 
 
 class ChatProjectConfig(AppConfig):
-    """An app without models: it has the commands `setup` and `runserver` and the checks of the installation."""
+    """An app without models: the commands `setup` and `runserver`, the checks of the installation, the admin of people."""
 
     name = "chatproject"
     verbose_name = "Parley"
 
     def ready(self) -> None:
-        """Make the checks known to Django, and let people into the admin through the one door that counts attempts."""
-        from allauth.account.decorators import secure_admin_login
-        from django.contrib import admin
-
+        """Make the checks known to Django, and keep the file of SQLite to its owner."""
         from chatproject import checks  # noqa: F401
 
         connection_created.connect(databases.keep_to_owner)
-
-        admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
