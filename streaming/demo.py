@@ -146,9 +146,9 @@ class Server:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", complete)
         app.router.add_get("/v1/models", list_models)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         self._runner = runner
         host, port = runner.addresses[0][:2]

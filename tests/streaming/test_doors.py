@@ -377,7 +377,9 @@ async def test_an_event_stream_that_is_cut_after_any_event_goes_on_with_the_next
         headers = {"Last-Event-ID": last_id}
         async with alice_client.stream("GET", events_url(conversation), headers=headers) as response:
             events = EventReader(response)
-            versions.append((await events.next())["version"])
+            while "version" not in (event := await events.next()):
+                pass  # the sidebar has none
+            versions.append(event["version"])
             last_id = events.last_id
     assert newest
     assert versions == list(range(1, newest + 1))
