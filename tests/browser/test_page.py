@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 
 from conversations.models import Message
 from tests.browser.conftest import OpenPage, Visit
-from tests.conftest import LiveServer, StartProcess
+from tests.conftest import Chat, LiveServer, StartProcess
 from tests.scripts import Drop, Hold, Reason, Script, Stall, refuses
 from tests.upstream import Upstream
 
@@ -82,6 +82,21 @@ async def test_an_edited_question_is_a_branch_and_arrows_lead_back(visit: Visit)
     await expect(visit.reply).to_contain_text("You said: First wording")
     await visit.reload()
     await expect(visit.question).to_contain_text("First wording")
+
+
+async def test_a_line_shows_where_the_sight_of_the_model_begins(visit: Visit, chat: Chat) -> None:
+    chat(context_tokens=40)
+    line = visit.page.get_by_text("The model sees the conversation from here on")
+    await visit.ask("first " * 30)
+    await expect(visit.reply).to_contain_text("You said: first")
+    await expect(line).to_be_hidden()
+    await visit.ask("second")
+    await expect(visit.reply).to_contain_text("You said: second")
+    await expect(line).to_be_visible()
+    await visit.reload()
+    await expect(line).to_be_visible()
+    above = await line.evaluate("line => line.nextElementSibling.textContent")
+    assert "second" in above
 
 
 async def test_another_reply_stands_beside_the_first(visit: Visit, upstream: Upstream) -> None:
