@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -89,9 +89,13 @@ class Have(msgspec.Struct):
     reasoning: int = 0
 
 
+#: Replies in one `sync`: each may have to be read from the database, whole.
+MOST_SYNCED = 100
+
+
 class Sync(Command, kw_only=True):
     version: int | None = None
-    replies: dict[str, Have] = {}
+    replies: Annotated[dict[str, Have], msgspec.Meta(max_length=MOST_SYNCED)] = {}
 
 
 class Ack(Command, kw_only=True):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from conversations.refusals import Refused
 from streaming import events
 from streaming.cursors import LONGEST_DELTA
-from streaming.events import COMMANDS, BadCommand, parse_command
+from streaming.events import COMMANDS, MOST_SYNCED, BadCommand, parse_command
 from tests.cases import hundreds, jsons, texts, whole_texts
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -104,6 +104,12 @@ def test_a_command_as_deep_as_it_gets_is_read_or_refused(depth: int) -> None:
     deep = frame("send_message").replace("[]", "[" * depth + "]" * depth)
     refused = refusal(deep)
     assert refused is None or refused.code in ("bad_frame", "invalid")
+
+
+@pytest.mark.parametrize(("count", "code"), [(MOST_SYNCED, ""), (MOST_SYNCED + 1, "invalid")])
+def test_a_sync_names_so_many_replies_and_no_more(count: int, code: str) -> None:
+    refused = refusal(json.dumps({"type": "sync", "replies": {str(pk): {"text": 0} for pk in range(count)}}))
+    assert (refused.code if refused else "") == code
 
 
 def test_a_command_that_there_is_not_is_named() -> None:
