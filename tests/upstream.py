@@ -72,6 +72,8 @@ class Request:
     """When the answer had ended, in whatever way."""
     text: str = ""
     reasoning: str = ""
+    spoken: list[tuple[int, float]] = field(default_factory=list)
+    """How long `text` was, and when, each time before more of it left."""
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     @property
@@ -376,6 +378,7 @@ class Player:
         text, reasoning = said(step)
         self.request.text += text
         self.request.reasoning += reasoning
+        self.request.spoken.append((len(self.request.text), time.monotonic()))
         self.request.upstream.tell()
 
     async def stall(self, comments: float | None) -> None:
