@@ -88,7 +88,6 @@ class TabConsumer(AsyncWebsocketConsumer):
             max_unacked=settings.CHAT.buffer_bytes,
         )
         self.hub.seat(self.reader, self.conversation.pk if self.conversation else None)
-        self.hub.recheck_newcomer(self.reader)
         self.sender = asyncio.create_task(self.send_frames(), name="socket")
         await self.tell_first(self.reader)
 

@@ -403,18 +403,15 @@ class Hub:
             if late or reader.waiting_size > settings.CHAT.buffer_bytes * 64:
                 reader.close(Close.TOO_SLOW)
 
-    def recheck_newcomer(self, reader: Reader) -> None:
-        """Look again at the rights of a reader who has just been seated: they were read before, and a sign-out in
-        between has found nobody here to close."""
-        self._do(self._recheck([reader]))
-
     async def recheck_everybody(self) -> None:
+        """Close those who have lost the right to be here, whether a hint told of it or not. That is also for who has
+        just been seated: what was read of them at the door may have changed before the hub knew them."""
         readers = self._all_readers()
         if readers:
             await self._recheck(readers)
 
     async def _recheck(self, readers: list[Reader]) -> None:
-        places = [(r, r.user_id, r.session_key, r.room.pk if r.room else None) for r in readers]
+        places = [access.Place(r, r.user_id, r.session_key, r.room.pk if r.room else None) for r in readers]
         for reader, code in await self._threads.run(access.refused, places):
             reader.close(code)
 

@@ -58,7 +58,8 @@ class Process:
             (1.0, self.hub.catch_up),
             (1.0, self.hub.close_slow_readers),
             (LIST_SECONDS, self.runner.refresh_models),
-            (15.0, self.hub.recheck_everybody),
+            # A right that has gone is felt within a second: half of it is for the look.
+            (0.5, self.hub.recheck_everybody),
         ]
 
     def _every(self, seconds: float, chore: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:

@@ -1,8 +1,8 @@
 """From what was committed to those who look at it: signals to the hub and the runner.
 
 Receivers run in whatever thread has committed, so all they do is to hand over to the
-loop. In a process without a loop (a management command) nobody listens; the sweep and
-the safety net of the serving processes find what it has done.
+loop. In a process without a loop (a management command) nobody listens; the serving
+processes look at the database every second and find what it has done.
 """
 
 from functools import partial
@@ -27,6 +27,7 @@ def connect() -> None:
     signals.removed.connect(_removed)
     signals.access_changed.connect(_access_changed)
     post_save.connect(_user_saved, sender=get_user_model())
+    post_delete.connect(_user_deleted, sender=get_user_model())
     post_delete.connect(_session_deleted, sender=Session)
     post_save.connect(_membership_touched, sender=Membership)
     post_delete.connect(_membership_touched, sender=Membership)
@@ -68,6 +69,10 @@ def _user_saved(instance: Any, created: bool, update_fields: Any, **kwargs: Any)
     # Signing in writes the date of it, which changes nobody's rights.
     if not created and set(update_fields or ()) != {"last_login"}:
         _after_commit(instance.pk)
+
+
+def _user_deleted(instance: Any, **kwargs: Any) -> None:
+    _after_commit(instance.pk)
 
 
 def _session_deleted(instance: Session, **kwargs: Any) -> None:

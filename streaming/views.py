@@ -111,7 +111,6 @@ async def _events(hub: Hub, user: Any, pk: UUID, session_key: str | None, versio
         max_unacked=settings.CHAT.buffer_bytes,
     )
     hub.seat(reader, pk)
-    hub.recheck_newcomer(reader)
     try:
         if version is None:
             seen = await hub.give_snapshot(reader, user)
