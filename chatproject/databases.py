@@ -38,10 +38,34 @@ def keep_to_owner(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
         name.chmod(0o600)
 
 
+#: Under ASGI requests come in many threads: a pool keeps the connections. By itself it would try for five minutes to
+#: connect anew, with pauses that double each time, and notice only then that the database has long been back.
+POOL = {"min_size": 1, "max_size": 12, "timeout": 5, "reconnect_timeout": 5}
+#: Nothing hangs for ever: a dead network shows after some 15 s, also where nobody says so.
+NETWORK = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+#: A lock is waited for less long than a lease lasts: what is said waits in memory while a table is locked, and the lease
+#: is renewed in between. A process that stops in the middle of a transaction would keep its locks as long as it sleeps;
+#: the database ends the transaction instead, so that another process can end the reply.
+SESSION = {"lock_timeout": "3s", "idle_in_transaction_session_timeout": "10s"}
+
+
 def _postgresql(entry: dict[str, Any]) -> dict[str, Any]:
-    """Under ASGI requests come in many threads: a pool keeps the connections, and CONN_MAX_AGE must be 0 with it."""
-    pool = {"min_size": 1, "max_size": 12, "timeout": 10}
-    return entry | {"CONN_MAX_AGE": 0, "OPTIONS": entry.get("OPTIONS", {}) | {"pool": pool}}
+    """What the address says by itself (`?connect_timeout=…`, `?options=…`) comes before all of it."""
+    given = entry.get("OPTIONS", {})
+    session = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+    session = f"{session} {given.get('options', '')}".strip()
+    return entry | {
+        "CONN_MAX_AGE": 0,  # must be, with a pool
+        # A connection is tried before it is used: after a restart of the database all of those in the pool are broken.
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {**NETWORK, **given, "options": session, "pool": POOL},
+    }
 
 
 def mail(url: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -263,11 +264,12 @@ class Conversation(models.Model):
         and load it as it is now, as `user` may see and change it."""
         # Not select_for_update, which does nothing on SQLite: an UPDATE locks anywhere.
         Conversation.objects.filter(pk=self.pk).update(version=F("version"))
-        now = Conversation.objects.visible_to(user).filter(pk=self.pk).first()
+        now = Conversation.objects.visible_to(user).filter(pk=self.pk).annotate(database_time=Now()).first()
         if now is None:
             raise Refused("not_found", str(_("There is no such conversation.")))
         if now.my_role == Role.READER:
             raise Refused("forbidden", str(_("You may read here, not write.")))
+        self._locked_at = now.database_time  # type: ignore[attr-defined]
         for name in ("title", "model", "system_prompt", "head", "version", "my_role"):
             setattr(self, name, getattr(now, name))
 
@@ -320,6 +322,7 @@ class Conversation(models.Model):
             text=text,
             status=Status.DONE,
             client_id=client_id,
+            created_at=self._locked_at,
         )
         asked.save(force_insert=True)
         self._record(Change.Kind.MESSAGE_CREATED, asked)
@@ -339,6 +342,7 @@ class Conversation(models.Model):
             status=Status.QUEUED,
             model=storable(model)[:200],
             client_id=client_id,
+            created_at=self._locked_at,
         )
         reply.save(force_insert=True)
         self._record(Change.Kind.MESSAGE_CREATED, reply)
@@ -368,7 +372,7 @@ class Conversation(models.Model):
         if not interval:
             return
         last = mine.order_by("-pk").values_list("created_at", flat=True).first()
-        left = (last + interval - timezone.now()) if last else timedelta(0)
+        left = (last + interval - self._locked_at) if last else timedelta(0)
         if left > timedelta(0):
             raise Refused(
                 "too_fast",
@@ -394,6 +398,9 @@ class Conversation(models.Model):
 
     #: Set by `visible_to` and by the lock: what the person who asked may do here.
     my_role: str = ""
+    #: When the lock was taken, by the database's clock: those of several machines need not agree, and other processes
+    #: judge by it how long a reply has waited.
+    _locked_at: datetime
 
 
 def record_change(
@@ -409,7 +416,7 @@ def record_change(
     the row until the commit, which is what keeps the versions without gaps.
     """
     rows = Conversation.objects.filter(pk=conversation_id)
-    rows.update(version=F("version") + 1, updated_at=timezone.now(), **fields)
+    rows.update(version=F("version") + 1, updated_at=Now(), **fields)
     version = rows.values_list("version", flat=True).get()
     Change.objects.create(
         conversation_id=conversation_id,

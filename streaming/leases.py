@@ -6,11 +6,14 @@ threads.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import F, Q
-from django.utils import timezone
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from conversations.models import Message
 
@@ -20,10 +23,21 @@ from .upstream import Endpoint
 
 #: A queued reply that young is left to the process which took the question, in seconds.
 SECONDS_TO_START = 2.0
+#: A database that takes longer than this to answer has kept others waiting as well.
+SLOW_SECONDS = 1.0
 
 
 def claim(reply_id: int, name: str) -> Run | None:
-    run = Run.claim(reply_id, name, dead_owners(name))
+    """Take the lease on a reply that nobody runs. A process asks only for what it does
+    not run itself, so a lease in its own name is one whose task has broken off."""
+    began = time.monotonic()
+    with transaction.atomic():
+        run = Run.claim(reply_id, name, [name, *dead_owners(name)])
+        if run and run.epoch > 1 and time.monotonic() - began > SLOW_SECONDS:
+            # Whatever we waited for, the owner has waited for, too: it could not renew
+            # its lease. It may do so now; if it does not, the next sweep comes soon.
+            transaction.set_rollback(True)
+            return None
     # The status is read under the lease: from here on nobody else changes it.
     return Run.objects.select_related("reply").get(pk=run.pk) if run else None
 
@@ -34,12 +48,16 @@ def dead_owners(name: str) -> list[str]:
     return [owner for owner in names if owners.is_dead(owner)]
 
 
-def load_unowned(name: str) -> list[int]:
-    """Return the running replies that nobody runs."""
-    free = Q(pk__in=Run.objects.unowned(dead_owners(name)).values("reply_id"))
-    young = timezone.now() - timedelta(seconds=SECONDS_TO_START)
-    lost = Q(run=None, created_at__lt=young)
-    found = Message.objects.running().filter(free | lost)
+def load_unowned(name: str, here: Collection[int] = (), *, also_lapsed: bool = True) -> list[int]:
+    """Return the running replies that nobody runs, `here` being those that this process
+    does. Those whose owner is not known to be dead, but has let its lease run out, are
+    among them only where that is wanted."""
+    dead = [name, *dead_owners(name)]
+    free = Run.objects.unowned(dead).exclude(owner=name, reply_id__in=here)
+    if not also_lapsed:
+        free = free.filter(owner__in=["", *dead])
+    lost = Q(run=None, created_at__lt=Now() - timedelta(seconds=SECONDS_TO_START))
+    found = Message.objects.running().filter(Q(pk__in=free.values("reply_id")) | lost)
     return list(found.values_list("pk", flat=True)[:100])
 
 
@@ -63,7 +81,8 @@ def request_stop(reply_id: int) -> None:
 def count_attempt(run: Run, endpoint: Endpoint, model: str) -> bool:
     """Count a POST before it is made. False where the lease is lost."""
     mine = run.mine().update(
-        attempts=F("attempts") + 1,
+        # Not F("attempts") + 1: what was committed without our hearing of it is done again.
+        attempts=run.attempts + 1,
         waiting_until=None,
         provider_id=endpoint.provider_id,
         api_key_id=endpoint.key_id,

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 from django.utils import timezone
 
 from conversations.status import Status
@@ -32,6 +32,11 @@ from .threads import DatabaseThreads
 from .upstream import Endpoint, UpstreamError, Upstreams
 
 log = logging.getLogger(__name__)
+
+#: Looks at what nobody runs are a second apart; after a gap so long, or half a lease, something was wrong.
+LONGEST_GAP = 3.0
+#: How long owners are then left to renew their leases; they try at least every two seconds.
+SECONDS_TO_RENEW = 5.0
 
 STOPPED = Ending(Status.STOPPED)
 LEFT_BEHIND = (
@@ -53,6 +58,8 @@ class Runner:
         self._upstreams = Upstreams(settings.CHAT.connect_seconds)
         self._demo = demo.Server()
         self._draining = False
+        self._looked_at = asyncio.get_running_loop().time()
+        self._calm_at = self._looked_at
 
     # Starting and stopping
 
@@ -127,8 +134,21 @@ class Runner:
         """Run what is queued without an owner; end what a dead owner has left behind."""
         if self._draining:
             return
-        for reply_id in await self._threads.run(leases.load_unowned, self._name):
+        for reply_id in await self._look_for_unowned():
             self.start_reply(reply_id)
+
+    async def _look_for_unowned(self) -> list[int]:
+        """Where the database was away for as long as a lease lasts, or this process asleep,
+        all leases have run out, and those who hold them may be well: for a moment they
+        are left to renew them."""
+        loop = asyncio.get_running_loop()
+        calm = loop.time() >= self._calm_at
+        found = await self._threads.run(leases.load_unowned, self._name, list(self._tasks), also_lapsed=calm)
+        before, self._looked_at = self._looked_at, loop.time()
+        if self._looked_at - before < max(settings.CHAT.lease_seconds / 2, LONGEST_GAP):
+            return found
+        self._calm_at = self._looked_at + SECONDS_TO_RENEW
+        return []
 
     # One reply
 
@@ -141,8 +161,8 @@ class Runner:
             return
         try:
             running = await self._prepare(run)
-        except DatabaseError:
-            raise  # the lease runs out, and it is tried again
+        except Error:
+            raise  # the next sweep tries it again
         except Exception:
             log.exception("reply %s cannot be begun", reply_id)
             await self._end_before_it_began(run)
@@ -177,7 +197,7 @@ class Runner:
         await self._store.finish(writer, reply.broken_off(*OUR_FAULT))
 
     async def _prepare(self, run: Run) -> Running:
-        job = await self._threads.run(load_job, run)
+        job = await self._threads.insist(load_job, run)
         reply = Reply(job.prefix, settings.CHAT.reply_characters)
         writer = Writer(run, job.conversation_id, reply, lambda: None)
         running = Running(run, job, reply, writer)
@@ -199,7 +219,7 @@ class Runner:
         except UpstreamError as error:
             return reply.broken_off(error.code, error.detail, error.retryable)
         while not running.stop.is_set():
-            if not await self._threads.run(leases.count_attempt, running.run, endpoint, model):
+            if not await self._threads.insist(leases.count_attempt, running.run, endpoint, model):
                 running.interrupt("lost")
                 break
             try:
@@ -235,7 +255,7 @@ class Runner:
     async def _rest(self, running: Running, wait: float, error: UpstreamError) -> None:
         until = timezone.now() + timedelta(seconds=wait)
         run = running.run
-        await self._threads.run(leases.note_wait, run, until, error.detail)
+        await self._threads.insist(leases.note_wait, run, until, error.detail)
         self._hub.waiting(running.job.conversation_id, run.reply_id, error.detail, time_as_json(until))
         try:
             async with asyncio.timeout(wait):

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from django.db import InterfaceError, OperationalError, connection, connections, transaction
+from django.db import connection, connections, transaction
 from django.db.models import F
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from conversations.models import Change, Conversation, Message, Piece, record_change
 from conversations.status import RUNNING, Status
 
 from .models import Run
 from .reply import Ending, Gain, Reply
+from .threads import AWAY
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ T = TypeVar("T")
 ROWS_PER_INSERT = 5_000
 #: A database that is away is asked again after this long, at the most.
 LONGEST_REST = 2.0
+#: How long the store waits for SQLite's lock before it looks at what else there is to
+#: do: the leases are renewed on its thread. Requests may wait longer than a lease lasts.
+SQLITE_WAIT_MS = 2_000
 
 
 @dataclass(eq=False)
@@ -156,7 +160,7 @@ class Store:
         while True:
             try:
                 return await self.in_thread(work, *args)
-            except (OperationalError, InterfaceError) as error:
+            except AWAY as error:
                 log.warning("the database is away, what replies say waits for it: %s", error)
                 await asyncio.sleep(rest)
                 rest = min(rest * 2, LONGEST_REST)
@@ -173,6 +177,9 @@ class Store:
 
 def _work(work: Callable[..., T], *args: Any) -> T:
     try:
+        if connection.connection is None and connection.vendor == "sqlite":
+            with connection.cursor() as cursor:
+                cursor.execute(f"PRAGMA busy_timeout = {SQLITE_WAIT_MS}")
         return work(*args)
     except Exception:
         # A connection that broke is opened anew; a sound one costs a millisecond.
@@ -200,9 +207,15 @@ def insert_gains(batch: Sequence[tuple[Writer, list[Gain]]]) -> set[int]:
 
 def announce(runs: list[Run]) -> None:
     """The rows of these replies say from now on that they are streaming."""
-    mine = Run.objects.owned_by(runs[0].owner).filter(pk__in=[run.pk for run in runs])
-    mine.update(first_token_at=timezone.now())
-    Message.objects.filter(pk__in=mine.values("reply_id"), status=Status.QUEUED).update(status=Status.STREAMING)
+    # By epoch: an OR of many would be too deep for SQLite, and nearly all have the first.
+    by_epoch: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for run in runs:
+        by_epoch[run.owner, run.epoch].append(run.pk)
+    for (owner, epoch), replies in by_epoch.items():
+        mine = Run.objects.owned_by(owner).filter(epoch=epoch, pk__in=replies)
+        mine.update(first_token_at=Now())
+        begun = Message.objects.filter(pk__in=mine.values("reply_id"), status=Status.QUEUED)
+        begun.update(status=Status.STREAMING)
 
 
 def _insert(rows: list[Row]) -> set[int]:

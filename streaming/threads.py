@@ -5,16 +5,32 @@ every reply. What replies and readers need from the database is done here instea
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import ParamSpec, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+    connections,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: What a database says that is away, full, locked, read-only for the moment, or has
+#: ended a transaction that slept: another try may do.
+AWAY = (OperationalError, InterfaceError, InternalError)
+#: It is asked again after so many seconds.
+REST = 0.5
 
 
 class DatabaseThreads:
@@ -33,6 +49,16 @@ class DatabaseThreads:
         """Do `work` on one of the threads and return what it returns."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, lambda: self._do(work, *args, **kwargs))
+
+    async def insist(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same, as often as it takes while the database is away: for what a reply
+        cannot go on without. What is refused for good is raised."""
+        while True:
+            try:
+                return await self.run(work, *args, **kwargs)
+            except AWAY as error:
+                log.warning("the database is away, a reply waits for it: %s", error)
+                await asyncio.sleep(REST)
 
     def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
