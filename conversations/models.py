@@ -206,8 +206,10 @@ class Conversation(models.Model):
     @transaction.atomic
     def erase(self) -> None:
         """Delete the conversation with all that was said in it, for whoever may."""
+        # The strongest lock there is: nobody becomes a member any more either. SQLite has
+        # one writer at a time and needs none.
+        Conversation.objects.select_for_update().filter(pk=self.pk).first()
         # The head is part of what is deleted; a database that checks at once would mind.
-        # The UPDATE is the lock as well: nothing is said here any more.
         Conversation.objects.filter(pk=self.pk).update(head=None)
         signals.removing.send(sender=type(self), conversation_id=self.pk)
         gone = partial(

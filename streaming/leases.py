@@ -39,7 +39,7 @@ def claim(reply_id: int, name: str) -> Run | None:
             transaction.set_rollback(True)
             return None
     # The status is read under the lease: from here on nobody else changes it.
-    return Run.objects.select_related("reply").get(pk=run.pk) if run else None
+    return Run.objects.select_related("reply").filter(pk=run.pk).first() if run else None
 
 
 def dead_owners(name: str) -> list[str]:
@@ -72,10 +72,8 @@ def renew_leases(name: str, replies: list[int]) -> dict[int, tuple[int, bool]]:
 
 def request_stop(reply_id: int) -> None:
     """Write down that a reply is to end. Where nobody has begun it, it ends here."""
-    if not Message.objects.running().filter(pk=reply_id).exists():
-        return
-    Run.objects.get_or_create(reply_id=reply_id)
-    Run.objects.unended().filter(pk=reply_id).update(stop_requested=True)
+    if Run.ensure(reply_id):
+        Run.objects.unended().filter(pk=reply_id).update(stop_requested=True)
 
 
 def count_attempt(run: Run, endpoint: Endpoint, model: str) -> bool:

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from conversations.models import Message
+from conversations.models import Conversation, Message
 
 from . import keys
 
@@ -176,15 +176,29 @@ class Run(models.Model):
     def claim(cls, reply_id: int, owner: str, dead: list[str]) -> Run | None:
         """Make `owner` the owner of a reply that nobody runs; None if somebody does,
         or if it has ended or is gone."""
-        if not Message.objects.running().filter(pk=reply_id).exists():
+        if not cls.ensure(reply_id):
             return None
-        cls.objects.get_or_create(reply_id=reply_id)
         claimed = (
             cls.objects.unowned(dead)
             .filter(reply_id=reply_id)
             .update(owner=owner, epoch=F("epoch") + 1, lease_until=lease_end())
         )
         return cls.objects.get(pk=reply_id) if claimed else None
+
+    @classmethod
+    def ensure(cls, reply_id: int) -> bool:
+        """Make the run of a reply, where it has none yet; False where it has ended or is gone."""
+        running = Message.objects.running().filter(pk=reply_id)
+        if cls.objects.filter(pk=reply_id).exists():
+            return running.exists()
+        with transaction.atomic():
+            # Who deletes a conversation has its lock, and would stumble over a run that is
+            # made after the others have been found.
+            Conversation.objects.filter(messages=reply_id).update(version=F("version"))
+            if not running.exists():
+                return False
+            cls.objects.get_or_create(reply_id=reply_id)
+        return True
 
     def mine(self) -> RunQuerySet:
         """This run, as long as it is still the owner's who loaded it."""
