@@ -23,40 +23,21 @@ class Switchboard:
 
     def __init__(self) -> None:
         self.is_down = False
+        self.is_stuck = False
+        self.is_silent = False
         self.groups: dict[str, set[str]] = defaultdict(set)
         self.channels: dict[str, asyncio.Queue[Hint | None]] = {}
+        self.named = 0
 
-    def answer(self) -> None:
+    async def answer(self) -> None:
+        if self.is_stuck:
+            await asyncio.Event().wait()
         if self.is_down:
             raise ConnectionError("nobody is there")
 
-    async def new_channel(self, prefix: str) -> str:
-        self.answer()
-        name = f"{prefix}.{len(self.channels)}"
-        self.channels[name] = asyncio.Queue()
-        return name
-
-    async def receive(self, channel: str) -> Hint:
-        hint = await self.channels[channel].get()
-        if hint is None:
-            raise ConnectionError("it went away")
-        return hint
-
-    async def group_add(self, group: str, channel: str) -> None:
-        self.answer()
-        self.groups[group].add(channel)
-
-    async def group_discard(self, group: str, channel: str) -> None:
-        self.answer()
-        self.groups[group].discard(channel)
-
-    async def group_send(self, group: str, hint: Hint) -> None:
-        self.answer()
-        for channel in self.groups[group]:
+    def put(self, channel: str, hint: Hint) -> None:
+        if not self.is_silent and channel in self.channels:
             self.channels[channel].put_nowait(hint)
-
-    async def flush(self) -> None:
-        self.answer()
 
     def go_down(self) -> None:
         self.is_down = True
@@ -68,12 +49,64 @@ class Switchboard:
         self.is_down = False
 
 
+class Line:
+    """The layer as one process has it."""
+
+    def __init__(self, board: Switchboard) -> None:
+        self.board = board
+        self.mine: set[str] = set()
+
+    async def new_channel(self, prefix: str) -> str:
+        self.board.named += 1
+        name = f"{prefix}.{self.board.named}"
+        # As that of Redis does, before it knows whether anybody answers.
+        self.board.channels[name] = asyncio.Queue()
+        self.mine.add(name)
+        await self.board.answer()
+        return name
+
+    async def receive(self, channel: str) -> Hint:
+        hint = await self.board.channels[channel].get()
+        if hint is None:
+            raise ConnectionError("it went away")
+        return hint
+
+    async def group_add(self, group: str, channel: str) -> None:
+        await self.board.answer()
+        self.board.groups[group].add(channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        await self.board.answer()
+        self.board.groups[group].discard(channel)
+
+    async def group_send(self, group: str, hint: Hint) -> None:
+        await self.board.answer()
+        for channel in self.board.groups[group]:
+            self.board.put(channel, hint)
+
+    async def send(self, channel: str, hint: Hint) -> None:
+        await self.board.answer()
+        self.board.put(channel, hint)
+
+    async def flush(self) -> None:
+        for name in self.mine:
+            del self.board.channels[name]
+            for members in self.board.groups.values():
+                members.discard(name)
+        self.mine.clear()
+
+
 @pytest.fixture
 def switchboard(monkeypatch: pytest.MonkeyPatch) -> Switchboard:
     board = Switchboard()
-    monkeypatch.setattr(layers, "get_channel_layer", lambda: board)
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: Line(board))
     monkeypatch.setattr(layers, "RETRY_SECONDS", 0.001)
     return board
+
+
+@pytest.fixture
+def quick_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "ECHO_SECONDS", 0.1)
 
 
 class Process:
@@ -108,7 +141,7 @@ async def there(switchboard: Switchboard) -> AsyncIterator[Process]:
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
 
 async def until_heard(process: Process, group: str, say: Callable[[str, Hint], None], words: str) -> None:
@@ -175,6 +208,54 @@ async def test_a_layer_that_goes_down_again_and_again_holds_one_channel_of_each_
         switchboard.come_back()
     await until_heard(there, "g", here.layer.say, "last")
     assert len(switchboard.channels) == 2
+
+
+async def test_a_layer_that_is_not_there_at_the_start_costs_nothing_until_it_is(switchboard: Switchboard) -> None:
+    switchboard.is_down = True
+    process = Process("here")
+    await until(lambda: switchboard.named > 20)
+    assert len(switchboard.channels) <= 1
+    switchboard.come_back()
+    await until(lambda: bool(switchboard.groups[PROCESSES_GROUP]))
+    await process.close()
+
+
+async def test_a_seat_on_which_nothing_is_heard_any_more_is_taken_anew(
+    quick_echo: None, here: Process, there: Process, switchboard: Switchboard
+) -> None:
+    """A connection that is dead without knowing it: nothing fails, and nothing comes."""
+    there.layer.join("g")
+    await until_heard(there, "g", here.layer.say, "before")
+    switchboard.is_silent = True
+    seats = switchboard.named
+    await until(lambda: switchboard.named > seats)
+    switchboard.is_silent = False
+    await until_heard(there, "g", here.layer.say, "after")
+
+
+async def test_a_seat_on_which_only_its_own_echo_is_heard_is_kept(
+    quick_echo: None, here: Process, switchboard: Switchboard
+) -> None:
+    await until(lambda: bool(switchboard.groups[PROCESSES_GROUP]))
+    await until(lambda: here.layer._heard > 5)
+    assert (switchboard.named, here.heard) == (1, [])
+
+
+async def test_a_layer_that_does_not_answer_holds_up_neither_the_next_hint_nor_the_end(
+    here: Process, there: Process, switchboard: Switchboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "ANSWER_SECONDS", 0.01)
+    there.layer.join("g")
+    await until_heard(there, "g", here.layer.say, "before")
+    switchboard.is_stuck = True
+    here.layer.say("g", {"words": "never answered"})
+    await asyncio.sleep(0.02)
+    switchboard.is_stuck = False
+    await until_heard(there, "g", here.layer.say, "after")
+    switchboard.is_stuck = True
+    here.layer.say("g", {"words": "never answered"})
+    async with asyncio.timeout(5):
+        await here.close()
 
 
 async def test_a_hint_that_cannot_be_followed_does_not_end_the_listening(
