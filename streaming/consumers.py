@@ -15,7 +15,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import DatabaseError
+from django.db import Error
 
 from conversations.models import Conversation
 from conversations.refusals import Refused
@@ -60,6 +60,16 @@ class TabConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         await self.accept()
+        try:
+            await self.admit()
+        except Error as error:
+            log.warning("nobody is let in while the database is away: %s", error)
+            if self.reader is None:
+                await self.say_goodbye(Close.TRY_AGAIN)
+            else:
+                self.reader.close(Close.TRY_AGAIN)
+
+    async def admit(self) -> None:
         self.user = cast(User, self.scope["user"])
         self.pace = Pace(settings.CHAT.frames_per_minute)
         if not is_signed_in(self.scope["user"]):
@@ -107,10 +117,10 @@ class TabConsumer(AsyncWebsocketConsumer):
         try:
             await self.close(code)
         except Exception:
-            if code != Close.RESTART:
+            if code not in (Close.RESTART, Close.TRY_AGAIN):
                 raise
             # The library under daphne lets an application say 1000 and 3000 to 4999
-            # only; `bye` has told the client what it is about.
+            # only; after either the client comes back.
             await self.close()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -139,7 +149,7 @@ class TabConsumer(AsyncWebsocketConsumer):
             answer = await self.answer(command, reader)
         except Refused as refused:
             answer = events.command_refused(refused, command)
-        except DatabaseError:
+        except Error:
             log.exception("a command was not carried out")
             answer = events.command_refused(UNAVAILABLE, command)
         if answer is not None:

@@ -239,3 +239,4 @@ class Close:
     TOO_LARGE = 4413
     TOO_MANY = 4429
     RESTART = 1012
+    TRY_AGAIN = 1013

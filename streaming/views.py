@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError
+from django.db import Error
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -61,7 +61,7 @@ async def commands(request: HttpRequest, pk: UUID) -> HttpResponse:
         return _refused(refused)
     except RequestDataTooBig:
         return _refused(Refused("too_large", "This is more than a command can be."))
-    except DatabaseError:
+    except Error:
         log.exception("a command was not carried out")
         return _refused(UNAVAILABLE)
 
