@@ -1,5 +1,7 @@
 """The sentences that the scripts of the page say. Values in %(…)s are filled in there."""
 
+import re
+
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
@@ -77,7 +79,10 @@ SENTENCES = [
     gettext_noop("Something went wrong on this server."),
     gettext_noop("The server was restarted in the middle of the reply."),
     gettext_noop("The quota of the API key is used up."),
+    gettext_noop("The daily limit of the API key is used up."),
     gettext_noop("The conversation is too long for this model."),
+    gettext_noop("The conversation is too long for this model, also without its oldest messages."),
+    gettext_noop("The provider's content filter did not let the question through."),
     gettext_noop("The server does not offer this model."),
     gettext_noop("The server does not offer this model, or not here."),
     gettext_noop("The model of this reply is not offered here (any more)."),
@@ -87,11 +92,13 @@ SENTENCES = [
     gettext_noop("The API key may not do this."),
     gettext_noop("The server took too long."),
     gettext_noop("The server is asked too often."),
+    gettext_noop("The server takes no more questions until %(when)s."),
     gettext_noop("The server answered with something else than a stream."),
     gettext_noop("The model is overloaded."),
     gettext_noop("The server's answer cannot be understood."),
     gettext_noop("The model's server does not answer."),
     gettext_noop("The model's server cannot be reached."),
+    gettext_noop("The model's server closed the connection before it answered."),
     gettext_noop("The connection to the model broke."),
     gettext_noop("The model's server has a problem."),
     # Why a command was refused
@@ -112,6 +119,19 @@ SENTENCES = [
 ]
 
 
+#: How a sentence names a time. The scripts put it into their reader's own time; see static/js/words.js.
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
+
+
+def without_time(sentence: str) -> str:
+    """Return a sentence as SENTENCES has it, with a place where it names a time."""
+    return TIME.sub("%(when)s", sentence)
+
+
 def explained(sentence: str) -> str:
     """Return a sentence of the server in the language of whoever reads it now."""
-    return gettext(sentence) if sentence in SENTENCES else sentence
+    known = without_time(sentence)
+    if known not in SENTENCES:
+        return sentence
+    when = TIME.search(sentence)
+    return gettext(known).replace("%(when)s", when[0]) if when else gettext(known)

@@ -13,10 +13,11 @@ from django.conf import settings
 from .chunks import DONE, BadChunk, parse_chunk
 from .jobs import Job, request_for
 from .models import Run
+from .remedies import USUAL, Dialect, Remedy, remedy_for
 from .reply import Reply
 from .sse import EventStream, EventTooLarge
 from .store import Writer
-from .upstream import Endpoint, Upstream, UpstreamError, error_in_stream
+from .upstream import Endpoint, Request, Upstream, UpstreamError, error_in_stream
 
 log = logging.getLogger(__name__)
 
@@ -47,21 +48,48 @@ class Running:
                 self.clock.reschedule(asyncio.get_running_loop().time())
 
 
-async def listen(
-    running: Running,
-    upstream: Upstream,
-    endpoint: Endpoint,
-    model: str,
-    gained: Callable[[Writer], None],
-) -> None:
+@dataclass(eq=False)
+class Question:
+    """Whom a reply is asked of, and how: what was changed about it after a refusal is in
+    `dialect` and in `remedies`, each of which is tried once."""
+
+    upstream: Upstream
+    endpoint: Endpoint
+    model: str
+    dialect: Dialect = USUAL
+    remedies: set[Remedy] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.dialect = self.upstream.dialect_of(self.model)
+
+    def request(self, job: Job) -> Request:
+        return request_for(job, self.endpoint, self.model, self.dialect)
+
+    def remedy_for(self, error: UpstreamError, job: Job) -> Remedy | None:
+        """Return what to change so that it can be asked once more, if anything."""
+        found = remedy_for(error.refusal, self.request(job)) if error.refusal else None
+        return None if found in self.remedies else found
+
+    def apply(self, remedy: Remedy, job: Job) -> None:
+        self.remedies.add(remedy)
+        self.dialect = self.dialect.after(remedy, self.request(job))
+
+    def was_understood(self) -> None:
+        """The server has begun to answer: from now on it is asked like this at once."""
+        if self.remedies:
+            self.upstream.remember_dialect(self.model, self.dialect)
+
+
+async def listen(running: Running, question: Question, gained: Callable[[Writer], None]) -> None:
     """Ask once, and feed the reply until it is done, full, interrupted or cut off.
 
     `gained` is told whenever there is something to store. Raises UpstreamError.
     """
     events = EventStream()
-    request = request_for(running.job, endpoint, model)
+    endpoint, request = question.endpoint, question.request(running.job)
     try:
-        async with clocks(running), upstream.stream(endpoint, request) as stream:
+        async with clocks(running), question.upstream.stream(endpoint, request) as stream:
+            question.was_understood()
             async for data in stream:
                 receive_first_byte(running, gained)
                 receive(running, events.receive_data(data), endpoint, gained)
@@ -95,9 +123,9 @@ def receive(
             reply.saw_done = True
             break
         chunk = parse_chunk(payload)
-        if chunk.error:
-            raise error_in_stream(chunk.error, endpoint)
         spoke = reply.receive_chunk(chunk) or spoke
+        if chunk.error:
+            raise error_in_stream(chunk.error, endpoint, reply.has_spoken)
     if spoke:
         running.last_token = asyncio.get_running_loop().time()
         gained(running.writer)

@@ -51,7 +51,7 @@ class _Delta(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    index: int = 0
+    index: int | None = 0
     delta: _Delta | None = None
     finish_reason: str | None = None
 
@@ -60,6 +60,10 @@ class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: dict[str, Any] | None = None
     error: Any = None
+    object: Any = None
+    message: Any = None
+    code: Any = None
+    type: Any = None
 
 
 _decoder = msgspec.json.Decoder(_Chunk)
@@ -90,32 +94,72 @@ def _only_known(value: dict[str, Any]) -> dict[str, Any]:
     choices = value.get("choices")
     usage = value.get("usage")
     return {
-        "choices": choices if isinstance(choices, list) else None,
+        **{name: value.get(name) for name in ("error", "object", "message", "code", "type")},
+        "choices": [_known_choice(choice) for choice in choices] if isinstance(choices, list) else None,
         "usage": usage if isinstance(usage, dict) else None,
-        "error": value.get("error"),
     }
+
+
+def _known_choice(choice: Any) -> Any:
+    if not isinstance(choice, dict):
+        return choice
+    index, delta, reason = choice.get("index"), choice.get("delta"), choice.get("finish_reason")
+    return {
+        "index": index if type(index) is int else 0,
+        "delta": _known_delta(delta) if isinstance(delta, dict) else None,
+        "finish_reason": reason if isinstance(reason, str) else None,
+    }
+
+
+def _known_delta(delta: dict[str, Any]) -> dict[str, Any]:
+    calls = delta.get("tool_calls")
+    known = {name: delta.get(name) for name in ("content", "reasoning_content", "reasoning", "refusal")}
+    if isinstance(known["content"], list):
+        known["content"], thoughts = _parts(known["content"])
+        known["reasoning_content"] = known["reasoning_content"] or thoughts
+    return known | {"tool_calls": calls if isinstance(calls, list) else None}
+
+
+def _parts(parts: list[Any]) -> tuple[str, str]:
+    """Return text and reasoning of a content that comes in parts, as Mistral's thinking models
+    send it: `[{"type": "thinking", "thinking": […]}, {"type": "text", "text": "…"}]`."""
+    text, reasoning = "", ""
+    for part in parts:
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            text += part["text"]
+        elif isinstance(part, dict) and isinstance(part.get("thinking"), list):
+            reasoning += "".join(_parts(part["thinking"]))
+    return text, reasoning
 
 
 def _read(chunk: _Chunk) -> Chunk:
     # We ask for one choice; should several come, the first is the reply.
-    choice = next((c for c in chunk.choices or () if c.index == 0), None)
+    choice = next((c for c in chunk.choices or () if not c.index), None)
     delta = choice.delta if choice else None
+    finish_reason = (choice.finish_reason if choice else "") or ""
     usage = _usage(chunk.usage) if chunk.usage else None
-    error = chunk.error
-    if error and not isinstance(error, dict):
-        error = {"message": str(error)}
+    error = _error(chunk, finish_reason)
     if delta is None:
-        finish_reason = (choice.finish_reason if choice else "") or ""
-        return Chunk(finish_reason=finish_reason, usage=usage, error=error or None)
-    assert choice is not None
+        return Chunk(finish_reason=finish_reason, usage=usage, error=error)
     return Chunk(
         text=(delta.content or "") + (delta.refusal or ""),
         reasoning=delta.reasoning_content or delta.reasoning or "",
-        finish_reason=choice.finish_reason or "",
+        finish_reason=finish_reason,
         usage=usage,
-        error=error or None,
+        error=error,
         tool_call=bool(delta.tool_calls),
     )
+
+
+def _error(chunk: _Chunk, finish_reason: str) -> dict[str, Any] | None:
+    """Return what went wrong at the upstream, in whatever form it says so."""
+    if chunk.error:
+        return chunk.error if isinstance(chunk.error, dict) else {"message": str(chunk.error)}
+    # vLLM used to send its errors without the object around them.
+    if isinstance(chunk.object, str) and chunk.object.lower() == "error":
+        return {"message": chunk.message, "code": chunk.code, "type": chunk.type}
+    # OpenRouter's word for it, with which some of its like send nothing else.
+    return {"message": "finish_reason: error"} if finish_reason == "error" else None
 
 
 def _usage(usage: dict[str, Any]) -> Usage | None:

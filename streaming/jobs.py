@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +16,9 @@ from conversations.models import Change, Conversation, Message, Piece, record_ch
 
 from . import catalogue
 from .models import Run
-from .prompt import Prompt, Turn, build_prompt
+from .prompt import Prompt, Turn, build_prompt, shorter_budget
+from .refusals import Refusal
+from .remedies import USUAL, Dialect
 from .reply import Reply
 from .upstream import Endpoint
 
@@ -24,13 +28,15 @@ LONGEST_CONTEXT = 400
 
 @dataclass(frozen=True)
 class Job:
-    """What has to be known in order to ask for a reply."""
+    """What has to be known in order to ask for a reply. `fit` makes a prompt of the same
+    conversation that has so many tokens."""
 
     conversation_id: UUID
     model: str
     prefix: str
     prompt: Prompt
     endpoints: list[Endpoint]
+    fit: Callable[[int], Prompt]
 
 
 def load_job(run: Run) -> Job:
@@ -40,16 +46,20 @@ def load_job(run: Run) -> Job:
     turns = [Turn(*row) for row in branch.values_list("pk", "role", "text")]
     complete = not turns or len(turns) < LONGEST_CONTEXT
     prefix = str(load_reply(run).said["text"])
-    prompt = build_prompt(
-        turns,
-        settings.CHAT.context_tokens,
-        system=conversation.system_prompt or settings.CHAT.system_prompt,
-        prefix=prefix,
-        complete=complete,
-    )
+    system = conversation.system_prompt or settings.CHAT.system_prompt
+    fit = partial(build_prompt, turns, system=system, prefix=prefix, complete=complete)
+    prompt = fit(settings.CHAT.context_tokens)
     if prompt.sight is not None:
         note_sight(run, prompt.sight)
-    return Job(conversation.pk, reply.model, prefix, prompt, catalogue.endpoints())
+    return Job(conversation.pk, reply.model, prefix, prompt, catalogue.endpoints(), fit)
+
+
+def shortened(job: Job, refusal: Refusal) -> Job | None:
+    """Return the job with less of its conversation, as its refusal asks for; None where
+    there is nothing left to leave out."""
+    budget = shorter_budget(job.prompt.tokens, refusal.context_limit, refusal.counted_tokens, settings.CHAT.max_length)
+    prompt = job.fit(budget)
+    return replace(job, prompt=prompt) if len(prompt.messages) < len(job.prompt.messages) else None
 
 
 def load_reply(run: Run) -> Reply:
@@ -71,7 +81,7 @@ def note_sight(run: Run, sight: int) -> None:
     with transaction.atomic():
         # Who takes two locks takes that of the conversation first, here as elsewhere.
         Conversation.objects.filter(pk=conversation_id).update(version=F("version"))
-        changed = Message.objects.running().filter(pk=run.reply_id)
+        changed = Message.objects.running().filter(run__in=run.mine())
         if changed.update(sight_id=sight):
             record_change(
                 conversation_id,
@@ -80,13 +90,11 @@ def note_sight(run: Run, sight: int) -> None:
             )
 
 
-def request_for(job: Job, endpoint: Endpoint, model: str) -> dict[str, Any]:
+def request_for(job: Job, endpoint: Endpoint, model: str, dialect: Dialect = USUAL) -> dict[str, Any]:
     """Return the body of the POST, without `stream`."""
-    request: dict[str, Any] = {
-        "model": model,
-        "messages": job.prompt.messages,
-        "stream_options": {"include_usage": True},
-    }
+    request: dict[str, Any] = {"model": model, "messages": job.prompt.messages}
+    if dialect.tells_usage:
+        request["stream_options"] = {"include_usage": True}
     if settings.CHAT.max_length:
-        request |= endpoint.length_limit(settings.CHAT.max_length)
+        request |= endpoint.length_limit(settings.CHAT.max_length, dialect.length)
     return request

@@ -74,5 +74,20 @@ def build_prompt(
     return Prompt(messages, None if all_shown or not shown else shown[0].id, tokens)
 
 
+def shorter_budget(sent: int, limit: int | None, counted: int | None, reserved: int) -> int:
+    """Return the budget for a prompt of which `sent` tokens, as estimated here, were too many.
+
+    `limit` is what the model can take and `counted` what its server has counted, where they
+    are known; `reserved` was asked for the reply. Without a limit it is half of what was sent.
+    """
+    if limit is None:
+        return sent // 2
+    # A prompt that fits exactly leaves no room for the reply.
+    room = min(limit * 3 // 4, limit - reserved)
+    if counted:
+        room = room * sent // counted
+    return room if room < sent else sent // 2
+
+
 def _cost(text: str) -> int:
     return estimated_tokens(text) + TOKENS_PER_MESSAGE if text else 0

@@ -20,12 +20,14 @@ from conversations.status import Status
 from conversations.wire import time_as_json
 
 from . import catalogue, demo, leases, retry
-from .attempt import Running, listen
+from .attempt import Question, Running, listen
 from .events import Hint
 from .hub import Hub
-from .jobs import Job, load_job, load_reply
+from .jobs import Job, load_job, load_reply, note_sight, shortened
 from .models import Run
 from .prompt import estimated_tokens
+from .refusals import TOO_LONG
+from .remedies import Remedy
 from .reply import Ending, Reply
 from .store import Store, Writer
 from .threads import DatabaseThreads
@@ -44,6 +46,8 @@ LEFT_BEHIND = (
     "The server that was writing this reply went away. What it had said is kept.",
 )
 OUR_FAULT = ("internal", "Something went wrong on this server.")
+TOO_LONG_EVEN_SO = "The conversation is too long for this model, also without its oldest messages."
+NOT_UNTIL = "The server takes no more questions until %(when)s."
 SHUT_DOWN = ("restart", "The server was restarted in the middle of the reply.")
 
 
@@ -218,20 +222,49 @@ class Runner:
             endpoint, model = await self._endpoint(running.job)
         except UpstreamError as error:
             return reply.broken_off(error.code, error.detail, error.retryable)
+        question = Question(self._upstreams.at(endpoint.base_url), endpoint, model)
         while not running.stop.is_set():
             if not await self._threads.insist(leases.count_attempt, running.run, endpoint, model):
                 running.interrupt("lost")
                 break
             try:
-                upstream = self._upstreams.at(endpoint.base_url)
-                await listen(running, upstream, endpoint, model, self._store.gained)
+                await listen(running, question, self._store.gained)
                 return self._stopped(running) or reply.ending()
             except UpstreamError as error:
+                if await self._remedy(running, question, error):
+                    continue
                 wait = None if running.stop.is_set() else self._wait(running, error)
                 if wait is None:
-                    return self._stopped(running) or reply.broken_off(error.code, error.detail, error.retryable)
+                    detail = self._last_words(question, error)
+                    return self._stopped(running) or reply.broken_off(error.code, detail, error.retryable)
                 await self._rest(running, wait, error)
         return self._stopped(running) or STOPPED
+
+    async def _remedy(self, running: Running, question: Question, error: UpstreamError) -> bool:
+        """Change about the question what the server would not take; False where nothing is
+        to be changed. What it has begun to answer is not asked in another way either."""
+        if running.first_byte or running.stop.is_set():
+            return False
+        remedy = question.remedy_for(error, running.job)
+        if remedy is None or error.refusal is None:
+            return False
+        if remedy is Remedy.SHORTER:
+            job = shortened(running.job, error.refusal)
+            if job is None or job.prompt.sight is None:
+                return False
+            running.job = job
+            await self._threads.insist(note_sight, running.run, job.prompt.sight)
+        log.info("%s: asking once more: %s", question.endpoint.name, remedy)
+        question.apply(remedy, running.job)
+        return True
+
+    def _last_words(self, question: Question, error: UpstreamError) -> str:
+        """Return the sentence with which it is given up."""
+        if error.code == TOO_LONG.code and Remedy.SHORTER in question.remedies:
+            return TOO_LONG_EVEN_SO
+        asked = error.retry_after or 0
+        when = retry.time_in_words(asked, timezone.now()) if asked > settings.CHAT.retry_max_seconds else None
+        return NOT_UNTIL.replace("%(when)s", when) if when and error.retryable else error.detail
 
     def _stopped(self, running: Running) -> Ending | None:
         if not running.stop.is_set():

@@ -8,19 +8,23 @@ read, so that keep-alive comments hold a dead stream open for ever.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import aiohttp
 import httpx2
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
-from . import retry
+from .refusals import DAILY, NOT_A_STREAM, REFUSED, SERVER_ERROR, Refusal, read_error, read_refusal
+from .remedies import USUAL, Dialect
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +42,12 @@ class Endpoint:
     key_id: Any = None
     models: tuple[str, ...] = ()
 
-    def length_limit(self, tokens: int) -> Request:
-        """Return the field of a request that ends a reply after so many tokens."""
+    def length_limit(self, tokens: int, name: str = "") -> Request:
+        """Return the field of a request that ends a reply after so many tokens; `name` is
+        what it is called there, where that is known."""
         # OpenAI's newer models refuse the old name, most other servers the new one.
         is_openai = self.base_url.startswith("https://api.openai.com/")
-        return {"max_completion_tokens" if is_openai else "max_tokens": tokens}
+        return {name or ("max_completion_tokens" if is_openai else "max_tokens"): tokens}
 
 
 class UpstreamError(Exception):
@@ -50,7 +55,7 @@ class UpstreamError(Exception):
 
     `code` is a word for programs, `detail` a sentence for a person (it never quotes the
     upstream, whose words may contain the key), `retryable` whether the same request may
-    fare better later, `retry_after` the seconds that it asked for.
+    fare better later, `retry_after` the seconds that it asked for, `refusal` what it said.
     """
 
     def __init__(
@@ -60,12 +65,14 @@ class UpstreamError(Exception):
         *,
         retryable: bool = False,
         retry_after: float | None = None,
+        refusal: Refusal | None = None,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.retryable = retryable
         self.retry_after = retry_after
+        self.refusal = refusal
 
 
 class Upstream:
@@ -84,9 +91,23 @@ class Upstream:
                 follow_redirects=False,
                 # Proxies and .netrc of the environment are nobody's decision here.
                 trust_env=False,
-                limits=httpx2.Limits(max_connections=None),
+                # 0 is without limit; None would be the 100 of the aiohttp below.
+                limits=httpx2.Limits(max_connections=0),
+                # Compressed, a stream comes in clumps, and a refusal can unfold to gigabytes.
+                headers={"Accept-Encoding": "identity"},
+                event_hooks={"response": [_bound]},
             ),
         )
+        #: model → how it wants to be asked, as it was found out.
+        self._dialects: dict[str, Dialect] = {}
+
+    def dialect_of(self, model: str) -> Dialect:
+        return self._dialects.get(model, USUAL)
+
+    def remember_dialect(self, model: str, dialect: Dialect) -> None:
+        """Ask for `model` like this from now on; as long as the process lives, because the
+        server may be another one after its next update."""
+        self._dialects[model] = dialect
 
     @asynccontextmanager
     async def stream(self, endpoint: Endpoint, request: Request) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -97,21 +118,33 @@ class Upstream:
         """
         client = self._client.with_options(api_key=endpoint.key or "none")
         create = client.chat.completions.with_streaming_response.create
+        has_begun = False
         try:
             async with create(**request, stream=True) as response:
-                _check_kind(response.headers.get("content-type", ""))
+                await _check_kind(response)
+                has_begun = True
                 yield response.iter_bytes()
-        except (openai.OpenAIError, httpx2.HTTPError) as error:
-            raise _as_upstream_error(error, endpoint) from error
+        except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError) as error:
+            raise _as_upstream_error(error, endpoint, has_begun) from error
 
     async def models(self, endpoint: Endpoint) -> list[str]:
         """Return the names of the models that the server offers. Raises UpstreamError."""
         client = self._client.with_options(api_key=endpoint.key or "none")
         try:
-            listed = [getattr(model, "id", None) async for model in client.models.list(timeout=10)]
+            async with asyncio.timeout(LIST_SECONDS):
+                listed = [getattr(model, "id", None) async for model in client.models.list()]
             return [name for name in listed if isinstance(name, str) and name]
+        except TimeoutError as error:
+            raise UpstreamError("unreachable", "The model's server does not answer.", retryable=True) from error
         # The SDK looks for attributes in whatever JSON it was sent.
-        except (openai.OpenAIError, httpx2.HTTPError, ValueError, TypeError, AttributeError) as error:
+        except (
+            openai.OpenAIError,
+            httpx2.HTTPError,
+            aiohttp.ClientError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        ) as error:
             raise _as_upstream_error(error, endpoint) from error
 
     async def close(self) -> None:
@@ -136,88 +169,105 @@ class Upstreams:
         self._known.clear()
 
 
-def error_in_stream(error: dict[str, Any], endpoint: Endpoint) -> UpstreamError:
+def error_in_stream(error: dict[str, Any], endpoint: Endpoint, has_spoken: bool = False) -> UpstreamError:
     """Return what an error object means that came instead of a chunk."""
     log.warning("%s: error in the stream: %s", endpoint.name, _scrubbed(error, endpoint))
-    code = error.get("code")
-    if code in CODES:
-        return UpstreamError(code, CODES[code])
-    status = code if isinstance(code, int) else 500
-    return UpstreamError(
-        "upstream_error",
-        "The model's server reported an error in the middle of its reply.",
-        retryable=retry.is_retryable_status(status),
-    )
+    refusal = read_error(error)
+    meant = _as_error(refusal)
+    if has_spoken and refusal.meaning in (SERVER_ERROR, REFUSED):
+        meant.code, meant.detail = IN_THE_MIDDLE
+    return meant
 
 
-#: Codes of the API that say more than the status they come with.
-CODES = {
-    "insufficient_quota": "The quota of the API key is used up.",
-    "billing_hard_limit_reached": "The quota of the API key is used up.",
-    "context_length_exceeded": "The conversation is too long for this model.",
-    "model_not_found": "The server does not offer this model.",
-}
+IN_THE_MIDDLE = ("upstream_error", "The model's server reported an error in the middle of its reply.")
 
-STATUSES = {
-    400: ("refused", "The server refused the request."),
-    401: ("key_refused", "The server refused the API key."),
-    402: ("insufficient_quota", "The quota of the API key is used up."),
-    403: ("key_refused", "The API key may not do this."),
-    404: ("model_not_found", "The server does not offer this model, or not here."),
-    408: ("slow", "The server took too long."),
-    413: ("context_length_exceeded", "The conversation is too long for this model."),
-    422: ("refused", "The server refused the request."),
-    429: ("rate_limited", "The server is asked too often."),
-    503: ("overloaded", "The model is overloaded."),
-    529: ("overloaded", "The model is overloaded."),
-}
+#: Of the body of a refusal. The SDK would read it to its end, however long that takes.
+REFUSAL_BYTES = 64 * 1024
+REFUSAL_SECONDS = 5.0
+#: Of a list of models; the longest that is known has half a megabyte.
+LIST_BYTES = 8 * 1024 * 1024
+LIST_SECONDS = 10.0
 
 
-def _check_kind(content_type: str) -> None:
-    kind = content_type.partition(";")[0].strip().lower()
+async def _bound(response: httpx2.Response) -> None:
+    """Read what is no stream before the SDK does, and no more of it than is of use."""
+    if response.is_success and response.request.method == "POST":
+        return
+    limit = LIST_BYTES if response.is_success else REFUSAL_BYTES
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    body = await _first_bytes(response.stream, limit)
+    await response.stream.aclose()
+    response.stream = httpx2.ByteStream(body)
+
+
+async def _first_bytes(stream: AsyncIterable[bytes], limit: int) -> bytes:
+    """Return the beginning of a body. One that breaks off, or never ends, has one, too."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(REFUSAL_SECONDS):
+            async for data in stream:
+                body += data
+                if len(body) >= limit:
+                    break
+    except (TimeoutError, httpx2.HTTPError, aiohttp.ClientError) as error:
+        log.info("the body of a refusal broke off: %r", error)
+    return bytes(body[:limit])
+
+
+async def _check_kind(response: Any) -> None:
+    """Raise UpstreamError where a success is none, or no stream."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        # Some servers say 200 to everything, and mean what stands inside.
+        body = _as_json(await _first_bytes(response.iter_bytes(), REFUSAL_BYTES))
+        if isinstance(body, dict) and isinstance(body.get("error"), dict):
+            raise _as_error(read_error(body["error"]))
     if kind in ("text/html", "application/json"):
-        raise UpstreamError("not_a_stream", "The server answered with something else than a stream.")
+        raise UpstreamError(*NOT_A_STREAM)
 
 
-def _as_upstream_error(error: Exception, endpoint: Endpoint) -> UpstreamError:
+def _as_json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _as_upstream_error(error: Exception, endpoint: Endpoint, has_begun: bool = False) -> UpstreamError:
     log.warning("%s: %s: %s", endpoint.name, type(error).__name__, _scrubbed(error, endpoint))
     if isinstance(error, openai.APIStatusError):
-        return _refusal(error)
-    timed_out = isinstance(error, openai.APITimeoutError | httpx2.TimeoutException)
-    if timed_out and not _was_refused(error):
-        return UpstreamError("unreachable", "The model's server does not answer.", retryable=True)
-    if timed_out or isinstance(error, openai.APIConnectionError):
-        return UpstreamError("unreachable", "The model's server cannot be reached.", retryable=True)
-    if isinstance(error, httpx2.HTTPError):
+        return _as_error(read_refusal(error.status_code, error.body, error.response.headers))
+    if has_begun and not isinstance(error, httpx2.DecodingError):
         return UpstreamError("cut_off", "The connection to the model broke.", retryable=True)
+    for cause in _causes(error):
+        for kind, code, detail in BREAKS:
+            if isinstance(cause, kind):
+                return UpstreamError(code, detail, retryable=True)
     return UpstreamError("garbage", "The server's answer cannot be understood.")
 
 
-def _was_refused(error: BaseException | None) -> bool:
-    """Was there nobody to connect to? The aiohttp backend calls that a time-out, too."""
-    while error is not None:
-        if isinstance(error, OSError) and not isinstance(error, TimeoutError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an error and what led to it, the first cause first: the SDK and its HTTP client
+    call everything that happens before the answer a time-out."""
+    if error is not None:
+        yield from _causes(error.__cause__)
+        yield error
 
 
-def _refusal(error: openai.APIStatusError) -> UpstreamError:
-    status = error.status_code
-    if isinstance(error.code, str) and error.code in CODES:
-        return UpstreamError(error.code, CODES[error.code])
-    default = (
-        ("server_error", "The model's server has a problem.")
-        if status >= 500
-        else ("refused", "The server refused the request.")
-    )
-    code, detail = STATUSES.get(status, default)
-    return UpstreamError(
-        code,
-        detail,
-        retryable=retry.is_retryable_status(status),
-        retry_after=retry.retry_after(error.response.headers, datetime.now(UTC)),
-    )
+#: What may go wrong before an answer has begun, the special before the general.
+BREAKS: tuple[tuple[type[Exception], str, str], ...] = (
+    (aiohttp.ServerTimeoutError, "unreachable", "The model's server does not answer."),
+    (aiohttp.ClientConnectorError, "unreachable", "The model's server cannot be reached."),
+    (aiohttp.ClientConnectionError, "hung_up", "The model's server closed the connection before it answered."),
+)
+
+
+def _as_error(refusal: Refusal) -> UpstreamError:
+    code, detail = refusal.meaning
+    asked = refusal.seconds_asked(datetime.now(UTC))
+    # Of a daily limit nobody knows when it is over, unless the server tells.
+    retryable = refusal.is_retryable and (refusal.meaning is not DAILY or asked is not None)
+    return UpstreamError(code, detail, retryable=retryable, retry_after=asked, refusal=refusal)
 
 
 def _scrubbed(words: object, endpoint: Endpoint) -> str:

@@ -8,9 +8,12 @@ export function say(key, values = {}) {
   return words[key].replace(/%\((\w+)\)s/g, (_, name) => values[name]);
 }
 
-/** A sentence of the server in the reader's language, where it is known. */
+/** A sentence of the server in the reader's language, where it is known, with the time that it may name as the reader's clock shows it. */
 export function explained(sentence) {
-  return words.sentences?.[sentence] ?? sentence;
+  const when = /\d{4}-\d\d-\d\d \d\d:\d\d UTC/.exec(sentence)?.[0];
+  const known = when ? sentence.replace(when, "%(when)s") : sentence;
+  const own = words.sentences?.[known] ?? known;
+  return when ? own.replace("%(when)s", sayTime(new Date(when.replace(/(.*) (.*) UTC/, "$1T$2Z")))) : own;
 }
 
 let hiding;

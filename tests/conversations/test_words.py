@@ -14,7 +14,7 @@ from django.utils import translation
 from conversations.words import SENTENCES, explained
 
 #: Modules whose sentences end up in events and answers.
-SPEAKERS = ["attempt", "reply", "runner", "upstream"]
+SPEAKERS = ["attempt", "refusals", "reply", "runner", "upstream"]
 SENTENCE = re.compile(r"[A-Z][^.]* .*\.")
 
 
@@ -40,6 +40,12 @@ def test_every_sentence_of_an_upstream_can_be_explained(module: str) -> None:
 def test_every_sentence_is_there_in_chinese(sentence: str) -> None:
     with translation.override("zh-hans"):
         assert explained(sentence) != sentence
+
+
+def test_the_time_in_a_sentence_is_kept_in_its_place() -> None:
+    with translation.override("zh-hans"):
+        said = explained("The server takes no more questions until 2026-05-04 14:32 UTC.")
+        assert said == "服务器在 2026-05-04 14:32 UTC 之前不再接受提问。"
 
 
 def test_what_is_not_known_stays_as_it_came() -> None:

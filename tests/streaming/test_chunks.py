@@ -153,6 +153,43 @@ def test_reasoning_has_two_names() -> None:
     assert parse_chunk(chunk({"reasoning_content": "hm"})).reasoning == "hm"
 
 
+def test_reasoning_under_both_names_is_the_same_and_comes_once() -> None:
+    assert parse_chunk(chunk({"reasoning": "hm", "reasoning_content": "hm"})).reasoning == "hm"
+
+
+def test_a_content_in_parts_is_text_and_reasoning() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "h"}, {"type": "text", "text": "m"}]}
+    said = parse_chunk(chunk({"content": [thinking, {"type": "text", "text": "a"}, {"type": "image"}, 5]}))
+    assert (said.text, said.reasoning) == ("a", "hm")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"index": None},
+        {"index": "0"},
+        {"finish_reason": 5},
+        {"delta": {"content": "a", "tool_calls": {}}},
+        {"delta": {"content": "a", "role": 7}},
+        {"logprobs": "none"},
+    ],
+)
+def test_an_odd_field_beside_the_text_costs_no_text(odd: dict[str, Any]) -> None:
+    choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": None, **odd}
+    assert parse_chunk(json.dumps({"choices": [choice]}).encode()) == Chunk(text="a")
+
+
+def test_only_the_first_of_several_choices_is_the_reply() -> None:
+    choices = [{"index": n, "delta": {"content": f"{n}"}} for n in (2, 0, 1)]
+    assert parse_chunk(json.dumps({"choices": choices}).encode()).text == "0"
+
+
+@pytest.mark.parametrize("content", [5, True, {"text": "a"}])
+def test_a_text_that_cannot_be_read_is_refused_and_not_left_out(content: object) -> None:
+    with pytest.raises(BadChunk):
+        parse_chunk(chunk({"content": content}))
+
+
 def test_a_refusal_is_said_as_text() -> None:
     assert parse_chunk(chunk({"refusal": "I cannot."})).text == "I cannot."
 
@@ -167,6 +204,22 @@ def test_a_call_of_a_tool_is_noticed() -> None:
 )
 def test_an_error_in_the_stream_is_told_whatever_its_shape(error: Any, said: dict[str, Any]) -> None:
     assert parse_chunk(json.dumps({"error": error}).encode()).error == said
+
+
+def test_an_error_without_an_object_around_it_is_one_too() -> None:
+    said = parse_chunk(b'{"object":"error","message":"no","type":"BadRequestError","param":null,"code":400}')
+    assert said.error == {"message": "no", "code": 400, "type": "BadRequestError"}
+
+
+def test_a_finish_for_the_reason_of_an_error_is_an_error_after_what_was_said() -> None:
+    said = parse_chunk(chunk({"content": "last words"}, "error"))
+    assert said.text == "last words"
+    assert said.error
+
+
+@pytest.mark.parametrize("nothing", [None, False, "", {}, []])
+def test_an_error_that_is_none_is_none(nothing: object) -> None:
+    assert parse_chunk(chunk({"content": "a"}, error=nothing)) == Chunk(text="a")
 
 
 # Usage

@@ -5,7 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.prompt import CONTINUE, TOKENS_PER_MESSAGE, Prompt, Turn, build_prompt, estimated_tokens
+from streaming.prompt import (
+    CONTINUE,
+    TOKENS_PER_MESSAGE,
+    Prompt,
+    Turn,
+    build_prompt,
+    estimated_tokens,
+    shorter_budget,
+)
 from tests.cases import hundreds, whole_texts
 
 
@@ -128,3 +136,27 @@ def test_sight_is_the_oldest_turn_that_is_shown_unless_all_are(
 def test_a_larger_budget_never_shows_less(turns: list[Turn], budget: int, system: str) -> None:
     less, more = (build_prompt(turns, size, system=system) for size in (budget, budget + 5))
     assert len(less.messages) <= len(more.messages)
+
+
+# What was too long for a server
+
+
+def test_without_a_limit_half_of_what_was_sent_is_sent() -> None:
+    assert shorter_budget(1000, None, 1300, 0) == 500
+
+
+def test_a_limit_that_is_named_is_kept_with_room_for_the_reply() -> None:
+    assert shorter_budget(1000, 800, None, 0) == 600
+    assert shorter_budget(1000, 800, None, 500) == 300
+
+
+def test_where_the_server_counts_more_the_budget_is_less() -> None:
+    assert shorter_budget(1000, 800, 2000, 0) == 300
+
+
+@hundreds
+@given(
+    st.integers(1, 10**7), st.none() | st.integers(1, 10**7), st.none() | st.integers(1, 10**7), st.integers(0, 10**6)
+)
+def test_what_is_sent_again_is_always_less(sent: int, limit: int | None, counted: int | None, reserved: int) -> None:
+    assert shorter_budget(sent, limit, counted, reserved) < sent

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streaming.retry import is_retryable_status, retry_after, seconds_to_wait
+from streaming.retry import is_retryable_status, retry_after, seconds_asked, seconds_to_wait, time_in_words
 from tests.cases import hundreds
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -121,3 +121,52 @@ def test_waits_double_and_are_spread_around_that(chance: float) -> None:
 def test_at_the_longest_it_is_waited_and_past_it_given_up() -> None:
     assert seconds_to_wait(1, 30, first=1, longest=30, chance=0) == 30
     assert seconds_to_wait(1, 30.001, first=1, longest=30, chance=0) is None
+
+
+# What a server says in other ways
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("please try again in 7m12s.", 432.0),
+        ("please try again in 7m48.288s. visit", 468.288),
+        ("try again in 20s", 20.0),
+        ("try again in 86ms.", 0.086),
+        ("retry after 26 seconds", 26.0),
+        ("please wait for 2 minutes", 120.0),
+        ("try again in 1h2m3s", 3723.0),
+        ("try again in 1 day, 2 hours", 93_600.0),
+        ('"retrydelay": "34s"', 34.0),
+    ],
+)
+def test_spans_in_words_are_understood(words: str, seconds: float) -> None:
+    assert seconds_asked({}, words, NOW) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "words", ["", "try again later", "try again in 5 monkeys", "in 5 s", "try again in " + "9" * 500]
+)
+def test_words_without_a_span_say_nothing(words: str) -> None:
+    assert seconds_asked({}, words, NOW) is None
+
+
+@hundreds
+@given(st.text(), st.text())
+@example("9" * 300, "")
+@example("9999-12-31T23:59:59-23:59", "")
+@example("2026-05-04T03:02:01", "")
+def test_any_counter_gives_a_wait_or_none(reset: str, words: str) -> None:
+    seconds = seconds_asked({"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}, words, NOW)
+    assert seconds is None or 0 <= seconds < float("inf")
+
+
+def test_a_time_is_told_to_the_minute_and_never_too_early() -> None:
+    assert time_in_words(0, NOW) == "2026-05-04 03:03 UTC"
+    assert time_in_words(59, NOW) == "2026-05-04 03:03 UTC"
+    assert time_in_words(60, NOW) == "2026-05-04 03:04 UTC"
+    assert time_in_words(86_400, NOW) == "2026-05-05 03:03 UTC"
+
+
+def test_a_time_that_nobody_waits_for_is_not_told() -> None:
+    assert time_in_words(1e300, NOW) is None
