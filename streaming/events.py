@@ -6,10 +6,29 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from conversations.refusals import Refused
+
+#: What a page may say that it speaks, in `?protocol=`.
+PROTOCOLS = frozenset({"1"})
+
+
+def parameters(query: bytes) -> dict[str, str]:
+    """Return what stands behind the `?` of an address."""
+    try:
+        return dict(parse_qsl(query.decode("latin1"), max_num_fields=20))
+    except ValueError:
+        return {}
+
+
+def is_spoken(query: bytes) -> bool:
+    """Do we speak what a page says that it speaks? Whoever says nothing reads the words."""
+    said = parameters(query).get("protocol")
+    return said is None or said in PROTOCOLS
+
 
 # Groups of the channel layer, and the hints that travel in them.
 
@@ -168,6 +187,19 @@ def _facts(envelope: _Envelope) -> dict[str, Any]:
     return facts
 
 
+class Close:
+    """Close codes of a socket, and what the client then does: see the protocol."""
+
+    NOT_SPOKEN = 4400
+    SIGNED_OUT = 4401
+    NOT_FOUND = 4404
+    TOO_SLOW = 4408
+    TOO_LARGE = 4413
+    TOO_MANY = 4429
+    RESTART = 1012
+    TRY_AGAIN = 1013
+
+
 # Events
 
 
@@ -219,24 +251,13 @@ def pong(command: Command) -> dict[str, Any]:
     return {"type": "pong", **_of(command)}
 
 
-def bye(reason: str, after_ms: int) -> dict[str, Any]:
-    return {"type": "bye", "reason": reason, "after_ms": after_ms}
+def bye(reason: str, after_ms: int | None, code: int | None = Close.RESTART) -> dict[str, Any]:
+    """The connection ends: why, when to come back, and what a socket is closed with."""
+    facts = {"after_ms": after_ms, "code": code}
+    return {"type": "bye", "reason": reason, **{name: fact for name, fact in facts.items() if fact is not None}}
 
 
 def _of(command: Command) -> dict[str, Any]:
     """What ties an answer to the command that it answers."""
     ties = {"ref": command.ref, "client_id": getattr(command, "client_id", None)}
     return {name: value for name, value in ties.items() if value is not None}
-
-
-class Close:
-    """Close codes of a socket, and what the client then does: see the protocol."""
-
-    NOT_SPOKEN = 4400
-    SIGNED_OUT = 4401
-    NOT_FOUND = 4404
-    TOO_SLOW = 4408
-    TOO_LARGE = 4413
-    TOO_MANY = 4429
-    RESTART = 1012
-    TRY_AGAIN = 1013

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.pace import Pace
+from streaming.pace import MANY, Pace, Paces
 from tests.cases import hundreds
 
 
@@ -47,3 +47,19 @@ def test_no_minute_has_more_than_twice_the_number(per_minute: int, pauses: list[
             allowed.append(now)
     for start in allowed:
         assert sum(start <= at < start + 60 for at in allowed) <= 2 * per_minute
+
+
+def test_everybody_has_a_pace_of_their_own() -> None:
+    paces = Paces()
+    assert [paces.seconds_to_wait("alice", 2, 0.0) for _ in range(3)] == [0, 0, 30]
+    assert paces.seconds_to_wait("bob", 2, 0.0) == 0
+
+
+def test_of_many_only_those_are_kept_that_still_count() -> None:
+    paces = Paces()
+    assert paces.seconds_to_wait("fast", 1, 100.0) == 0
+    for number in range(MANY):
+        paces.seconds_to_wait(number, 60, number / 100)
+    paces.seconds_to_wait("late", 1, 100.5)
+    assert len(paces) < MANY / 2
+    assert paces.seconds_to_wait("fast", 1, 101.0) > 0
