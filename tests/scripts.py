@@ -82,7 +82,7 @@ class Script:
     """How one request is answered. `before` happens before the first byte of the head.
 
     `finish=None` with `done=False` is a stream that just ends. `cut` is how many bytes go at a time (0: as they come).
-    A `body` is sent instead of a stream.
+    A `body` is sent instead of a stream, `raw` instead of a whole answer with its head, be it HTTP or not.
     """
 
     steps: Sequence[Step] = ()
@@ -93,6 +93,7 @@ class Script:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    raw: bytes | None = None
     before: Sequence[Step] = ()
     cut: int = 0
     line_end: str = "\n"
@@ -126,9 +127,14 @@ def error_body(message: str, code: str | None = None, kind: str | None = None) -
     return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}}).encode()
 
 
+def phrase(status: int) -> str:
+    """What the standard calls a status; some that are in use it does not know."""
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
+
+
 def refuses(status: int, message: str = "", code: str | None = None, **headers: str) -> Script:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    body = error_body(message or HTTPStatus(status).phrase, code)
+    body = error_body(message or phrase(status), code)
     return Script(status=status, headers={"Content-Type": "application/json", **named}, body=body)
 
 
@@ -155,6 +161,17 @@ def daily_limit() -> Script:
 def overloaded(retry_after: str | None = None) -> Script:
     headers = {} if retry_after is None else {"Retry_After": retry_after}
     return refuses(503, "The engine is currently overloaded, please try again later", **headers)
+
+
+def too_long(limit: int | None = None) -> Script:
+    """The conversation does not fit; some servers say what would."""
+    known = f"This model's maximum context length is {limit} tokens. " if limit else "The context window is exceeded. "
+    return refuses(400, f"{known}Please reduce the length of the messages.", "context_length_exceeded")
+
+
+def unknown_field(name: str, status: int = 400, instead: str = "") -> Script:
+    use = f" Use '{instead}' instead." if instead else ""
+    return refuses(status, f"Unsupported parameter: '{name}' is not supported with this model.{use}")
 
 
 def redirects(location: str) -> Script:

@@ -9,7 +9,21 @@ from collections.abc import AsyncIterator
 import openai
 import pytest
 
-from tests.scripts import Chunk, Drop, Hold, Reason, Reset, Script, Stall, Step, in_seconds, many, overloaded, too_fast
+from tests.scripts import (
+    Chunk,
+    Drop,
+    Hold,
+    Reason,
+    Reset,
+    Script,
+    Stall,
+    Step,
+    in_seconds,
+    many,
+    overloaded,
+    refuses,
+    too_fast,
+)
 from tests.upstream import Upstream, UpstreamThread
 
 
@@ -159,3 +173,40 @@ def test_the_text_of_a_script_is_that_of_its_first_choice() -> None:
 def test_serves_from_a_thread() -> None:
     with UpstreamThread() as upstream, openai.OpenAI(api_key="sk", base_url=upstream.base_url) as client:
         assert [model.id for model in client.models.list()] == ["small", "large"]
+
+
+async def test_of_many_requests_the_last_are_kept_if_so_asked() -> None:
+    async with Upstream(keep=5) as upstream, openai.AsyncOpenAI(api_key="sk", base_url=upstream.base_url) as client:
+        for number in range(40):
+            await read(client, f"question {number}")
+        assert upstream.forgotten + len(upstream.posts) == 40
+        assert len(upstream.requests) < 12
+        last = await upstream.until_asked(40)
+        assert last.text == "You said: question 39"
+
+
+async def test_the_text_of_a_long_answer_can_be_looked_at_while_it_grows(
+    client: openai.AsyncOpenAI, upstream: Upstream
+) -> None:
+    upstream.answer(Script([*many(20).steps, Hold(), *many(20, seed="later").steps]))
+    reading = asyncio.create_task(read(client))
+    request = await upstream.until_asked()
+    await request.until_said(len(many(20).text))
+    assert request.text == many(20).text
+    request.go_on()
+    assert await reading == request.text == many(20).text + many(20, seed="later").text
+    assert request.length == len(request.text)
+
+
+@pytest.mark.parametrize("status", [418, 529])
+async def test_any_status_can_be_answered(client: openai.AsyncOpenAI, upstream: Upstream, status: int) -> None:
+    upstream.answer(refuses(status))
+    with pytest.raises(openai.APIStatusError) as refused:
+        await read(client)
+    assert refused.value.status_code == status
+
+
+async def test_an_answer_need_not_be_http(client: openai.AsyncOpenAI, upstream: Upstream) -> None:
+    upstream.answer(Script(raw=b"SSH-2.0-OpenSSH_9.2\r\n"))
+    with pytest.raises(openai.APIConnectionError):
+        await read(client)

@@ -7,7 +7,8 @@
 
 A script is a list of steps, see `tests/scripts.py`. A string is one delta; the other steps wait, break, or send anything
 at all. Scripts are taken from the queue, one per request; a rule (`upstream.when`) goes before the queue, and with an
-empty queue the server says back what it was told. `python -m tests.upstream --port 9000` runs it as a program; there the
+empty queue the server says back what it was told. All requests are kept, `Upstream(keep=100)` keeps the last hundred
+that have ended. `python -m tests.upstream --port 9000` runs it as a program; there the
 last user message may hold a script: `/script {"deltas": 300, "pace": 0.02}`.
 """
 
@@ -25,7 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from functools import cached_property
 from typing import Any, Self, TypeAlias
 
 from tests.scripts import (
@@ -42,6 +43,7 @@ from tests.scripts import (
     Step,
     Wait,
     many,
+    phrase,
     refuses,
     said,
     script_in,
@@ -70,13 +72,32 @@ class Request:
     """When the client was found to have closed before the answer had ended."""
     ended_at: float | None = None
     """When the answer had ended, in whatever way."""
-    text: str = ""
-    reasoning: str = ""
     spoken: list[tuple[int, float]] = field(default_factory=list)
     """How long `text` was, and when, each time before more of it left."""
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    length: int = 0
+    """Of `text`, in characters."""
+    texts: list[str] = field(default_factory=list)
+    reasonings: list[str] = field(default_factory=list)
 
     @property
+    def text(self) -> str:
+        """What was said so far."""
+        return joined(self.texts)
+
+    @property
+    def reasoning(self) -> str:
+        return joined(self.reasonings)
+
+    def say(self, text: str, reasoning: str) -> None:
+        """Before it is sent: what a client has is a prefix of the record."""
+        self.texts.append(text)
+        self.reasonings.append(reasoning)
+        self.length += len(text)
+        self.spoken.append((self.length, time.monotonic()))
+        self.upstream.tell()
+
+    @cached_property
     def json(self) -> JSON:
         parsed: JSON = json.loads(self.body or b"{}")
         return parsed
@@ -101,7 +122,7 @@ class Request:
 
     async def until_said(self, count: int = 1) -> None:
         """Until so many characters were sent."""
-        await self.upstream.until(lambda: len(self.text) >= count)
+        await self.upstream.until(lambda: self.length >= count)
 
     async def until_closed(self, seconds: float = WAIT_SECONDS) -> float:
         await self.upstream.until(lambda: self.closed_at is not None, seconds)
@@ -110,6 +131,13 @@ class Request:
 
     async def until_ended(self, seconds: float = WAIT_SECONDS) -> None:
         await self.upstream.until(lambda: self.ended_at is not None, seconds)
+
+
+def joined(pieces: list[str]) -> str:
+    """What they say together. They become one piece: a long text is asked for often while it grows."""
+    if len(pieces) > 1:
+        pieces[:] = ["".join(pieces)]
+    return pieces[0] if pieces else ""
 
 
 Answer: TypeAlias = Script | Callable[[Request], Script]
@@ -128,11 +156,23 @@ class Gone(Exception):
 class Upstream:
     """The server. It lives in the running loop; `UpstreamThread` is the one for code without a loop."""
 
-    def __init__(self, *, port: int = 0, models: Iterable[str] = ("small", "large"), key: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        models: Iterable[str] = ("small", "large"),
+        key: str | None = None,
+        keep: int | None = None,
+    ) -> None:
         self.port = port
         self.models = list(models)
         self.key = key
+        self.keep = keep
         self.requests: list[Request] = []
+        self.posts: list[Request] = []
+        """The requests for completions."""
+        self.forgotten = 0
+        """How many requests for completions are kept no more."""
         self.queue: deque[Answer] = deque()
         self.rules: list[tuple[Callable[[Request], bool], Answer]] = []
         self.default: Answer = echo
@@ -144,10 +184,21 @@ class Upstream:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
-    @property
-    def posts(self) -> list[Request]:
-        """The requests for completions."""
-        return [request for request in self.requests if request.method == "POST"]
+    def add(self, request: Request) -> None:
+        self.requests.append(request)
+        if request.method == "POST":
+            self.posts.append(request)
+        self.tell()
+
+    def forget(self) -> None:
+        """Keep no more than `keep` of the requests that have ended."""
+        if self.keep is None or len(self.requests) < 2 * self.keep:
+            return
+        old = [request for request in self.requests if request.ended_at is not None]
+        dropped = set(map(id, old[: len(old) - self.keep])) if len(old) > self.keep else set()
+        self.forgotten += sum(id(request) in dropped for request in self.posts)
+        self.requests[:] = [request for request in self.requests if id(request) not in dropped]
+        self.posts[:] = [request for request in self.posts if id(request) not in dropped]
 
     def answer(self, *answers: Answer) -> None:
         """Queues answers, one for each of the next requests for a completion."""
@@ -168,8 +219,8 @@ class Upstream:
 
     async def until_asked(self, count: int = 1, seconds: float = WAIT_SECONDS) -> Request:
         """Until so many completions were asked for in all; the last of them."""
-        await self.until(lambda: len(self.posts) >= count, seconds)
-        return self.posts[count - 1]
+        await self.until(lambda: self.forgotten + len(self.posts) >= count, seconds)
+        return self.posts[count - 1 - self.forgotten]
 
     def tell(self) -> None:
         """Wakes all who wait in `until`."""
@@ -265,8 +316,7 @@ class Connection:
         body = await self.take(int(headers.get("content-length", "0")))
         request = Request(method, path, headers, body, time.monotonic(), self.upstream)
         request.script = self.upstream.script_for(request)
-        self.upstream.requests.append(request)
-        self.upstream.tell()
+        self.upstream.add(request)
         return request
 
     async def take_through(self, end: bytes) -> bytes | None:
@@ -302,6 +352,7 @@ class Connection:
             playing.cancel()
             request.ended_at = time.monotonic()
             self.upstream.tell()
+            self.upstream.forget()
 
 
 class Player:
@@ -316,6 +367,10 @@ class Player:
     async def play(self) -> None:
         for step in self.script.before:
             await self.do(step)
+        if self.script.raw is not None:
+            self.request.first_byte_at = time.monotonic()
+            await self.write(self.script.raw)
+            raise Gone
         if self.streams:
             await self.play_stream()
         else:
@@ -349,7 +404,7 @@ class Player:
             case Reason(text, key):
                 await self.do(Chunk({key: text}))
             case Chunk(delta, finish_reason, index):
-                self.record(step)
+                self.request.say(*said(step))
                 choice = {"index": index, "delta": delta, "finish_reason": finish_reason}
                 await self.do(Data(self.chunk([choice])))
             case Data(payload):
@@ -373,14 +428,6 @@ class Player:
             case Drop():
                 raise Gone
 
-    def record(self, step: Step) -> None:
-        """Before it is sent: what a client has is a prefix of the record."""
-        text, reasoning = said(step)
-        self.request.text += text
-        self.request.reasoning += reasoning
-        self.request.spoken.append((len(self.request.text), time.monotonic()))
-        self.request.upstream.tell()
-
     async def stall(self, comments: float | None) -> None:
         while True:
             await asyncio.sleep(comments or 3600.0)
@@ -394,7 +441,7 @@ class Player:
 
     async def send_head(self, headers: Mapping[str, str]) -> None:
         status = self.script.status
-        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+        lines = [f"HTTP/1.1 {status} {phrase(status)}"]
         lines += [f"{name}: {value}" for name, value in {**headers, **self.script.headers}.items()]
         self.request.first_byte_at = time.monotonic()
         await self.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
@@ -428,7 +475,7 @@ class Player:
         return {**self.envelope("chat.completion.chunk"), "choices": choices, **more}
 
     def completion(self) -> bytes:
-        self.request.text, self.request.reasoning = self.script.text, self.script.reasoning
+        self.request.say(self.script.text, self.script.reasoning)
         message = {"role": "assistant", "content": self.script.text}
         choice = {"index": 0, "message": message, "finish_reason": self.script.finish}
         whole = {**self.envelope("chat.completion"), "choices": [choice], "usage": self.script.usage or self.count()}
