@@ -52,12 +52,6 @@ class ServerProcess(Server):
         with urllib.request.urlopen(f"{self.url}/health/", timeout=5):
             pass
 
-    async def astart(self) -> None:
-        """Starts without stopping the loop, in which the upstream lives."""
-        self.launch()
-        while not await asyncio.to_thread(self.is_ready):
-            await asyncio.sleep(0.05)
-
     async def until_gone(self) -> int:
         """Until the process has ended by itself; its exit code."""
         assert self.process is not None

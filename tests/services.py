@@ -8,6 +8,7 @@ because Redis' publish and subscribe knows no database numbers.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import functools
@@ -21,8 +22,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import psutil
 import psycopg
 import pytest
 import redis
@@ -70,6 +72,13 @@ class Server:
         self.launch()
         while not self.is_ready():
             time.sleep(0.02)
+
+    async def astart(self) -> None:
+        """Starts without stopping the loop, in which the upstream lives."""
+        # Not all of it on a thread: what a thread has started dies with the thread.
+        self.launch()
+        while not await asyncio.to_thread(self.is_ready):
+            await asyncio.sleep(0.05)
 
     def launch(self) -> None:
         """Starts it without waiting until it answers."""
@@ -173,9 +182,18 @@ class RedisServer(Server):
         with redis.Redis(port=self.port) as client:
             client.ping()
 
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port)
+
     def keys(self) -> list[bytes]:
-        with redis.Redis(port=self.port) as client:
+        with self.client() as client:
             return sorted(client.scan_iter())
+
+    def cut_connections(self) -> int:
+        """Closes all connections but our own; how many there were."""
+        with self.client() as client:
+            kinds = ("normal", "pubsub")
+            return sum(client.client_kill_filter(_type=kind, skipme=True) for kind in kinds)
 
 
 class PostgresServer(Server):
@@ -232,6 +250,44 @@ class PostgresServer(Server):
     def try_once(self) -> None:
         with psycopg.connect(self.database_url("postgres"), connect_timeout=2):
             pass
+
+    def signal(self, number: signal.Signals) -> None:
+        """Each of its processes is in a group of its own."""
+        assert self.process is not None
+        try:
+            whole = psutil.Process(self.process.pid)
+            all_of_it = [whole, *whole.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        for one in all_of_it:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(number)
+        if number == signal.SIGKILL:
+            # What outlives it keeps the shared memory, without which it does not start again.
+            psutil.wait_procs(all_of_it, STOP_SECONDS)
+
+    def remove_harm(self) -> None:
+        """Whatever was done to it, it serves again."""
+        if self.process is None:
+            self.start()
+        self.resume()
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        with self.connect() as client:
+            cursor = client.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self.url, autocommit=True)
+
+    def cut_connections(self) -> int:
+        """Ends all sessions but our own; how many there were."""
+        return len(
+            self.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+        )
 
 
 def find_redis() -> str:
