@@ -1,0 +1,204 @@
+"""The world of one run: services, server processes, people, and the upstream that they are all after."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+
+from tests.processes import ServerProcess
+from tests.scripts import Script
+from tests.services import PostgresServer, RedisServer, forget_the_developer, safe_environment
+from tests.torture import plan
+from tests.torture.records import Exit, Inside
+from tests.upstream import Request, Upstream
+
+#: One process on SQLite; two on PostgreSQL and Redis.
+TOPOLOGIES = ("sqlite", "services")
+SERVERS = {"sqlite": 1, "services": 2}
+
+DATABASE = "torture"
+
+#: A key that must be nowhere but in the Authorization header.
+KEY = "sk-torture-4f1c9e7ab2d84c0f9a55"
+
+#: Clocks that run at the pace of a run, and limits that a crowd from one address does not meet. The lease is the real one.
+SETTINGS = {
+    "first_token_seconds": 3.0,
+    "silence_seconds": 3.0,
+    "retry_seconds": 0.2,
+    "retry_max_seconds": 3.0,
+    "drain_seconds": 2.0,
+    "running_per_user": 1000,
+    "sockets_per_user": 1000,
+    "frames_per_minute": 100_000,
+    "models": "small,large",
+}
+
+INSIDE_SECONDS = 15.0
+
+
+class LastingPostgres(PostgresServer):
+    """As an administrator leaves it: what is committed survives `kill -9`. The tests' own may lose the last moments."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "-c", "synchronous_commit=on"]
+
+    def signal(self, number: signal.Signals) -> None:
+        """To each of its processes: they have sessions of their own, so that no signal to a group reaches them."""
+        assert self.process is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            postmaster = psutil.Process(self.process.pid)
+            for process in (postmaster, *postmaster.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+
+
+@dataclass
+class Services:
+    postgres: LastingPostgres | None = None
+    redis: RedisServer | None = None
+
+
+@contextlib.contextmanager
+def services(topology: str) -> Iterator[Services]:
+    """The environment of a run and the services behind it. To be entered before Django reads its settings."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parley-torture-")))
+        forget_the_developer()
+        os.environ.update(safe_environment(folder))
+        (folder / "config.yaml").touch()
+        if topology == "sqlite":
+            yield Services()
+            return
+        postgres, redis = LastingPostgres(), RedisServer()
+        for server in (postgres, redis):
+            stack.callback(server.remove)
+            server.start()
+        with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as session:
+            session.execute(f"CREATE DATABASE {DATABASE}")
+        os.environ["DATABASE_URL"] = postgres.database_url(DATABASE)
+        os.environ["REDIS_URL"] = redis.url
+        yield Services(postgres, redis)
+
+
+class TorturedServer(ServerProcess):
+    """A server process with an eye inside, which can be frozen, and is never asked two things at once."""
+
+    def __init__(self, name: str, env: dict[str, str]) -> None:
+        super().__init__("uvicorn", env)
+        self.name = name
+        self.busy = asyncio.Lock()
+        self.env |= {"TORTURE_INSIDE": str(self.folder / "inside"), "TORTURE_FREEZE": str(self.folder / "freeze")}
+
+    def command(self) -> list[str]:
+        *words, _ = super().command()
+        return [*words, "--timeout-graceful-shutdown", "5", "tests.torture.inside:application"]
+
+    def freeze(self, seconds: float) -> None:
+        (self.folder / "freeze").write_text(str(seconds))
+        self.signal_itself(signal.SIGUSR2)
+
+    def signal_itself(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    async def look_inside(self) -> dict[str, Any]:
+        path = self.folder / "inside"
+        path.unlink(missing_ok=True)
+        self.signal_itself(signal.SIGUSR1)
+        async with asyncio.timeout(INSIDE_SECONDS):
+            while not path.exists():
+                await asyncio.sleep(0.02)
+        told: dict[str, Any] = json.loads(path.read_text())
+        return told
+
+    async def inside(self, upstream_port: int) -> Inside:
+        told = await self.look_inside()
+        assert self.process is not None
+        outside = psutil.Process(self.process.pid)
+        with outside.oneshot():
+            ours = {self.port, upstream_port}
+            ends = [
+                {end.port for end in (connection.laddr, connection.raddr) if len(end)}
+                for connection in outside.net_connections("tcp")
+                if connection.status == psutil.CONN_ESTABLISHED
+            ]
+            return Inside(
+                self.name,
+                told["tasks"],
+                told["threads"],
+                outside.num_fds(),
+                sum(bool(ports & ours) for ports in ends),
+                told["readers"],
+                told["rooms"],
+                told["largest_buffer"],
+                outside.memory_info().rss,
+            )
+
+    async def end(self) -> Exit:
+        """Ask it to end, as a service manager does."""
+        assert self.process is not None
+        began = time.monotonic()
+        self.terminate()
+        code: int | None = None
+        with contextlib.suppress(TimeoutError):
+            code = await self.until_gone()
+        return Exit(self.name, code, time.monotonic() - began)
+
+
+@dataclass
+class World:
+    seed: int
+    topology: str
+    services: Services
+    book: plan.Book
+    upstream: Upstream
+    servers: list[TorturedServer] = field(default_factory=list)
+    #: How often each question was asked for.
+    posts: dict[int, int] = field(default_factory=dict)
+    #: (request, question, number of its POST)
+    asked: list[tuple[Request, int, int]] = field(default_factory=list)
+
+    def answer(self, request: Request) -> Script:
+        """What the upstream says: the book tells it, by the mark of the last question and by what is said of it already."""
+        ask, said = question_of(request.messages)
+        nth = self.posts.get(ask, 0)
+        self.posts[ask] = nth + 1
+        self.asked.append((request, ask, nth))
+        return self.book.script(ask, nth, said)
+
+    async def start(self) -> None:
+        self.upstream.always(self.answer)
+        env = {f"CHAT_{name.upper()}": str(value) for name, value in SETTINGS.items()}
+        env |= {"OPENAI_BASE_URL": self.upstream.base_url, "OPENAI_API_KEY": KEY}
+        count = SERVERS[self.topology]
+        self.servers = [TorturedServer(f"server {number}", env) for number in range(1, count + 1)]
+        await asyncio.gather(*(server.astart() for server in self.servers))
+
+    def remove(self) -> None:
+        for server in self.servers:
+            server.remove()
+
+
+def question_of(messages: list[dict[str, Any]]) -> tuple[int, int]:
+    """The mark of the question that a request is about, and how many characters of its answer are given already."""
+    questions = [
+        (place, int(mark[1]))
+        for place, message in enumerate(messages)
+        if message["role"] == "user" and (mark := plan.MARK.match(message["content"]))
+    ]
+    place, ask = questions[-1]
+    said = sum(len(message["content"]) for message in messages[place + 1 :] if message["role"] == "assistant")
+    return ask, said
