@@ -55,6 +55,11 @@ class TortureTab(Tab):
         #: Texts that were given up because their sha256 was not that of the end.
         self.given_up: list[tuple[str, str]] = []
 
+    def turn_to(self, server: ServerLike, conversation: str) -> None:
+        """From now on, this process is asked."""
+        self.url = f"{server.url.replace('http', 'ws', 1)}/ws/conversations/{conversation}/"
+        self.origin = server.url
+
     async def open(self, *, version: int | None = None) -> Self:
         async with asyncio.timeout(OPEN_SECONDS):
             await super().open(version=version)
@@ -216,9 +221,7 @@ class Person:
             await asyncio.sleep(pause + self.tab.after)
 
     async def connect(self) -> bool:
-        server = self.chance.choice(self.stage.servers)
-        self.tab.url = f"{server.url.replace('http', 'ws', 1)}/ws/conversations/{self.conversation}/"
-        self.tab.origin = server.url
+        self.tab.turn_to(self.chance.choice(self.stage.servers), self.conversation)
         try:
             if self.tab.version:
                 await self.tab.resume()
@@ -310,9 +313,7 @@ class Person:
         fields = {"text": self.stage.question(self.chance), "client_id": str(uuid.uuid4())}
         asked = self.note("send_message", fields)
         other = self.new_tab()
-        server = self.chance.choice(self.stage.servers)
-        other.url = f"{server.url.replace('http', 'ws', 1)}/ws/conversations/{self.conversation}/"
-        other.origin = server.url
+        other.turn_to(self.chance.choice(self.stage.servers), self.conversation)
         self.tabs.append(other)
         try:
             await other.open()

@@ -32,7 +32,8 @@ class Outcome:
         return not self.failed_seeds
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        # Not `asdict` of the whole: it makes a Counter of the pairs of a Counter.
+        return {**vars(self), "verdicts": [asdict(verdict) for verdict in self.verdicts]}
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Self:

@@ -180,9 +180,7 @@ class Show:
             by_room[person.conversation].append(person)
         for conversation, people in by_room.items():
             fresh = people[0].new_tab()
-            server = self.world.servers[0]
-            fresh.url = f"{server.url.replace('http', 'ws', 1)}/ws/conversations/{conversation}/"
-            fresh.origin = server.url
+            fresh.turn_to(self.world.servers[0], conversation)
             await fresh.open()
             await fresh.until(lambda fresh=fresh: fresh.conversation)  # type: ignore[misc]
             await fresh.until(lambda fresh=fresh: all(map(fresh.is_whole, fresh.endings)))  # type: ignore[misc]
