@@ -20,7 +20,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Now
+from django.db.models.functions import Length, Now, Substr
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -33,6 +33,8 @@ Viewer = User | AnonymousUser
 
 #: Names the ids of conversations that began with a question.
 FIRST_QUESTIONS = uuid.UUID("b0d9e1f4-6f5c-4f43-9a0e-6a0d3ad6a7c1")
+#: Of a long message, the characters that are read where its beginning is enough.
+BEGINNING = 32_768
 #: A title made from the first question stays on one line of the sidebar.
 TITLE_FROM_TEXT = 60
 
@@ -255,6 +257,9 @@ class Conversation(models.Model):
         changes = list(
             self.changes.filter(version__gt=version, version__lte=self.version)
             .select_related("message", "message__author")
+            # Two hundred texts of any length, else.
+            .defer("message__text", "message__reasoning")
+            .annotate(**beginnings("message__"))
             .order_by("version")
         )
         return changes if len(changes) == self.version - version else None
@@ -465,6 +470,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def running(self) -> Self:
         return self.filter(status__in=RUNNING)
 
+    def with_beginnings(self) -> Self:
+        """Leave the texts where they are, but for their beginnings."""
+        return self.defer("text", "reasoning").annotate(**beginnings())
+
     def path_to(self, leaf_id: int | None, limit: int) -> Self:
         """The last `limit` messages on the way from the root to `leaf_id`, oldest
         first, in one query whose cost does not grow with the conversation."""
@@ -596,10 +605,23 @@ class Piece(models.Model):
         return f"{self.part} {self.start}–{self.start + len(self.text)}"
 
 
-def grown_texts(reply_ids: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return what is stored of each running reply: `{reply: {part: text}}`."""
+def beginnings(of: str = "") -> dict[str, Any]:
+    """Columns of the first `BEGINNING` characters of a message's texts, and of how long these are."""
+    return {
+        "text_beginning": Substr(f"{of}text", 1, BEGINNING),
+        "text_length": Length(f"{of}text"),
+        "reasoning_beginning": Substr(f"{of}reasoning", 1, BEGINNING),
+        "reasoning_length": Length(f"{of}reasoning"),
+    }
+
+
+def grown_texts(reply_ids: Iterable[int], limit: int | None = None) -> dict[int, dict[str, str]]:
+    """Return what is stored of each running reply, `{reply: {part: text}}`; of longer ones at least the first `limit`
+    characters."""
     texts: dict[int, dict[str, list[str]]] = {pk: {"text": [], "reasoning": []} for pk in reply_ids}
     pieces = Piece.objects.filter(reply_id__in=list(texts)).order_by("start")
+    if limit is not None:
+        pieces = pieces.filter(start__lt=limit)
     for reply_id, part, text in pieces.values_list("reply_id", "part", "text"):
         texts[reply_id][part].append(text)
     return {pk: {part: "".join(found) for part, found in parts.items()} for pk, parts in texts.items()}

@@ -2,6 +2,8 @@
 
 import re
 
+import msgspec
+
 # PostgreSQL's text cannot hold NUL, and no UTF-8 can hold half a surrogate pair, which
 # both browsers and models produce when somebody cuts an emoji in two.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -12,6 +14,17 @@ def storable(text: str) -> str:
     """Return `text` with each code point that cannot be stored replaced, so that its
     length, and with it every position in it, stays what it was."""
     return UNSTORABLE.sub(REPLACEMENT, text)
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def beginning_of(text: str, size: int) -> str:
+    """Return as much of the beginning of `text` as takes at most `size` bytes as JSON."""
+    text = text[:size]
+    while text and (takes := len(_encode(text))) > size:
+        text = text[: len(text) * size // takes]
+    return text
 
 
 def key_in(identifier: str) -> int | None:

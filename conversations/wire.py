@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from .models import Change, Conversation, Message, grown_texts
+from .models import BEGINNING, Change, Conversation, Message, grown_texts
+from .text import beginning_of
 
 Json = dict[str, Any]
 
@@ -22,6 +24,13 @@ PROTOCOL = 1
 
 #: Characters of the messages of one page: what a reader takes in over some minutes.
 PAGE_CHARACTERS = 100_000
+#: What one event brings of each part of a message, in bytes as JSON; the rest follows as deltas.
+LARGEST_PART = 32 * 1024
+#: The messages in a snapshot that is sent, and the running replies beside them, in bytes as JSON.
+LARGEST_PAGE = 96 * 1024
+LARGEST_REPLIES = 32 * 1024
+
+_encode = msgspec.json.Encoder().encode
 
 
 def time_as_json(time: datetime) -> str:
@@ -33,9 +42,10 @@ def user_as_json(user: User) -> Json:
     return {"id": str(user.pk), "name": user.get_full_name() or user.get_username()}
 
 
-def message_as_json(message: Message, siblings: Sequence[int] = ()) -> Json:
-    """Return one message. `siblings` are the keys of all messages with the same parent;
-    without them the field is left out, and the reader counts what it has seen."""
+def message_as_json(message: Message, siblings: Sequence[int] = (), beginning: Any = None) -> Json:
+    """Return one message, whole, or as much of its texts as one event brings, where a row with their beginnings is
+    given. `siblings` are the keys of all messages with the same parent; without them the field is left out, and the
+    reader counts what it has seen."""
     parent, sight = message.parent_id, message.sight_id
     shown: Json = {
         "id": str(message.pk),
@@ -43,8 +53,7 @@ def message_as_json(message: Message, siblings: Sequence[int] = ()) -> Json:
         "parent": None if parent is None else str(parent),
         "role": message.role,
         "author": user_as_json(message.author) if message.author else None,
-        "text": message.text,
-        "reasoning": message.reasoning,
+        **(_whole_text(message) if beginning is None else _text_to_send(beginning)),
         "status": message.status,
         "model": message.model,
         "created_at": time_as_json(message.created_at),
@@ -57,6 +66,20 @@ def message_as_json(message: Message, siblings: Sequence[int] = ()) -> Json:
     if siblings:
         shown["siblings"] = [str(pk) for pk in siblings]
     return shown
+
+
+def _whole_text(message: Message) -> Json:
+    return {"text": message.text, "reasoning": message.reasoning}
+
+
+def _text_to_send(row: Any) -> Json:
+    text = beginning_of(row.text_beginning, LARGEST_PART)
+    reasoning = beginning_of(row.reasoning_beginning, LARGEST_PART)
+    given: Json = {"text": text, "reasoning": reasoning}
+    if (len(text), len(reasoning)) != (row.text_length, row.reasoning_length):
+        given |= {"text_end": len(text), "reasoning_end": len(reasoning)}
+        given |= {"length": row.text_length, "reasoning_length": row.reasoning_length}
+    return given
 
 
 def messages_as_json(messages: Sequence[Message]) -> list[Json]:
@@ -119,13 +142,38 @@ def _newest_that_fit(messages: Sequence[Message]) -> Sequence[Message]:
     return messages
 
 
+def _page_to_send(conversation: Conversation) -> tuple[list[Json], bool]:
+    """Return the newest page as far as it fits into a frame, and whether older messages exist."""
+    size = settings.CHAT.page_messages
+    path = Message.objects.path_to(conversation.head_id, size + 1).select_related("author")
+    messages = list(path.with_beginnings())
+    siblings = siblings_of(messages)
+    shown: list[Json] = []
+    room = LARGEST_PAGE
+    for message in reversed(messages[-size:]):
+        told = message_as_json(message, siblings[message.parent_id], message)
+        room -= len(_encode(told))
+        if room < 0 and shown:
+            break
+        shown.insert(0, told)
+    return shown, len(messages) > len(shown)
+
+
 def snapshot(conversation: Conversation, user: User) -> Json:
-    """Return the whole of what a tab has to know to show a conversation.
+    """Return the whole of what a page has to know to show a conversation.
 
     The version is read first by whoever loaded `conversation`: rows that are newer than
     it do no harm, because the events about them come again and say the same.
     """
-    messages, more = page_as_json(conversation)
+    return _snapshot(conversation, user, *page_as_json(conversation), running_replies(conversation))
+
+
+def snapshot_to_send(conversation: Conversation, user: User) -> Json:
+    """Return the same for a frame, which has to be small: of long texts it has the beginnings."""
+    return _snapshot(conversation, user, *_page_to_send(conversation), replies_to_send(conversation))
+
+
+def _snapshot(conversation: Conversation, user: User, messages: list[Json], more: bool, replies: list[Json]) -> Json:
     members = conversation.members.order_by("pk")
     return {
         "type": "conversation_snapshot",
@@ -136,7 +184,7 @@ def snapshot(conversation: Conversation, user: User) -> Json:
         "members": [user_as_json(member) for member in members],
         "messages": messages,
         "more": more,
-        "replies": running_replies(conversation),
+        "replies": replies,
     }
 
 
@@ -145,6 +193,19 @@ def running_replies(conversation: Conversation) -> list[Json]:
     replies = list(conversation.messages.running().order_by("pk"))
     texts = grown_texts(reply.pk for reply in replies)
     return [reply_snapshot(reply.pk, reply.status, **texts[reply.pk]) for reply in replies]
+
+
+def replies_to_send(conversation: Conversation, leave_out: Collection[int] = ()) -> list[Json]:
+    """Return every running reply with as much of its text as there is room for in a frame."""
+    replies = list(conversation.messages.running().exclude(pk__in=leave_out).order_by("pk"))
+    room = LARGEST_REPLIES // max(2 * len(replies), 1)
+    texts = grown_texts((reply.pk for reply in replies), BEGINNING)
+    return [
+        reply_snapshot(
+            reply.pk, reply.status, **{part: beginning_of(text, room) for part, text in texts[reply.pk].items()}
+        )
+        for reply in replies
+    ]
 
 
 def reply_snapshot(reply: int, status: str, text: str, reasoning: str) -> Json:
@@ -169,14 +230,14 @@ def _message_created(change: Change) -> Json:
     # A reply that is running begins empty and grows by deltas; an ended one is whole.
     return _event(
         change,
-        message=message_as_json(change.message),
+        message=message_as_json(change.message, beginning=change),
         head=(change.data or {}).get("head"),
     )
 
 
 def _message_changed(change: Change) -> Json:
     assert change.message is not None
-    return _event(change, message=message_as_json(change.message))
+    return _event(change, message=message_as_json(change.message, beginning=change))
 
 
 def _conversation_changed(change: Change) -> Json:
@@ -186,14 +247,16 @@ def _conversation_changed(change: Change) -> Json:
 def _reply_ended(change: Change) -> Json:
     reply = change.message
     assert reply is not None
+    # Not kept with the row: of many changes one text at a time is enough.
+    text = Message.objects.filter(pk=reply.pk).values_list("text", flat=True).first() or ""
     return _event(
         change,
         reply=str(reply.pk),
         status=reply.status,
         model=reply.model,
         finish_reason=reply.finish_reason or None,
-        length=len(reply.text),
-        sha256=hashlib.sha256(reply.text.encode()).hexdigest(),
+        length=len(text),
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
         usage=reply.usage,
         error=reply.error,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from typing import Any, cast
 
 from channels.exceptions import StopConsumer
@@ -22,10 +23,12 @@ from conversations.refusals import Refused
 from conversations.text import key_in
 
 from . import events, process
+from .bookmark import Bookmark
 from .commands import UNAVAILABLE, carry_out
 from .cursors import Reader
 from .events import Close
 from .pace import Pace
+from .rooms import Have
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +75,9 @@ class TabConsumer(AsyncWebsocketConsumer):
     async def admit(self) -> None:
         self.user = cast(User, self.scope["user"])
         self.pace = Pace(settings.CHAT.frames_per_minute)
-        if not is_signed_in(self.scope["user"]):
+        if not events.is_spoken(self.scope["query_string"]):
+            await self.close(Close.NOT_SPOKEN)
+        elif not is_signed_in(self.scope["user"]):
             await self.close(Close.SIGNED_OUT)
         elif not await self.may_look():
             await self.close(Close.NOT_FOUND)
@@ -190,46 +195,34 @@ class ConversationConsumer(TabConsumer):
         return self.conversation is not None
 
     async def tell_first(self, reader: Reader) -> None:
-        version = version_in(self.scope["query_string"])
-        if version is None:
-            seen = await self.hub.give_snapshot(reader, self.user)
-        else:
-            seen = await self.hub.give_changes(reader, self.user, version)
-        if not seen:
-            reader.close(Close.NOT_FOUND)
+        held = Bookmark.in_query(self.scope["query_string"])
+        reader.ask(held.version if held else None)
+        if held:
+            reader.ask_for(places_in(held.replies))
 
     async def answer(self, command: events.Command, reader: Reader) -> dict[str, Any] | None:
         if isinstance(command, events.Sync):
-            await self.sync(command, reader)
+            self.sync(command, reader)
             return None
         if type(command) in (events.Ping, events.Ack):
             return await super().answer(command, reader)
         assert self.conversation is not None
         return await carry_out(command, self.conversation, self.user)
 
-    async def sync(self, command: events.Sync, reader: Reader) -> None:
-        """Send all that came after the positions a tab names. From the store: it does
+    def sync(self, command: events.Sync, reader: Reader) -> None:
+        """Have all sent that came after the positions a tab names. From the store: it does
         not matter what was lost, nor which process is asked."""
-        if command.version is None and not command.replies:
-            seen = await self.hub.give_snapshot(reader, self.user)
-        elif command.version is not None:
-            seen = await self.hub.give_changes(reader, self.user, command.version, known=command.replies.keys())
-        else:
-            seen = True
-        if not seen:
-            reader.close(Close.NOT_FOUND)
-        elif command.replies:
-            await self.hub.tell_again(reader, command.replies)
+        if command.version is not None or not command.replies:
+            reader.ask(command.version)
+        if not reader.ask_for(places_in(command.replies)):
+            raise Refused("too_fast", "Too many replies are asked for at once.", retry_after=1)
+
+
+def places_in(replies: Mapping[str, events.Have]) -> dict[int, Have]:
+    """Return where somebody stands in these replies, by their keys."""
+    keys = {key_in(pk): have for pk, have in replies.items()}
+    return {key: {"text": have.text, "reasoning": have.reasoning} for key, have in keys.items() if key is not None}
 
 
 def is_signed_in(user: Any) -> bool:
     return bool(user and user.is_authenticated and user.is_active)
-
-
-def version_in(query: bytes) -> int | None:
-    """Return the number in `?version=…`, or None where there is none to be read."""
-    for pair in query.split(b"&"):
-        name, _, value = pair.partition(b"=")
-        if name == b"version":
-            return key_in(value.decode("latin1"))
-    return None

@@ -2,8 +2,8 @@
 
 It joins the group of each conversation that somebody here looks at, holds the live ends
 of the replies there, and wakes the readers who stand behind them. What it hears from
-other processes are hints; once a second it looks at the database for the conversations
-it watches, so a lost hint costs a second and never text.
+other processes are hints; what they leave out is read from the database, see
+`catching_up`.
 """
 
 from __future__ import annotations
@@ -11,25 +11,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth.models import User
-
-from conversations import wire
-from conversations.models import (
-    Change,
-)
-from conversations.text import key_in
 
 from . import access, events, readings
-from .cursors import Entry, LiveReply, Reader, Room
+from .catching_up import CatchingUp
+from .cursors import Reader
 from .events import Close, Hint, conversation_group, user_group
 from .layer import Layer
 from .reply import Gain
+from .rooms import LiveReply, Room
 from .store import Writer
 from .threads import DatabaseThreads
 
@@ -48,11 +42,11 @@ class Hub:
         self._layer = layer
         self._threads = threads
         self._rooms: dict[str, Room] = {}
-        self._loads: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._users: dict[int, set[Reader]] = {}
         self._all_gone = asyncio.Event()
         self._all_gone.set()
         self._own: dict[int, tuple[str, LiveReply]] = {}
+        self._catching_up = CatchingUp(threads, self._rooms, self._own, self._do)
         self._sidebar_due: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -91,73 +85,11 @@ class Hub:
         if room is not None:
             room.readers.discard(reader)
             if not room.readers and self._rooms.pop(room.pk, None) is not None:
-                self._loads.pop(room.pk, None)
+                self._catching_up.leave(room)
                 self._layer.leave(conversation_group(room.pk))
 
     def readers_of(self, user_id: int) -> int:
         return len(self._users.get(user_id, ()))
-
-    async def give_snapshot(self, reader: Reader, user: User) -> bool:
-        """Tell a reader the whole conversation as it is stored. False where it cannot
-        be seen (any more)."""
-        assert reader.room is not None
-        found = await self._threads.run(readings.load_snapshot, reader.room.pk, user)
-        if found is None:
-            return False
-        self._meet(reader.room, found["version"], found["replies"])
-        reader.tell(events.encode(found), found["version"])
-        reader.tell_from(found["version"], _ends(found["replies"]))
-        return True
-
-    async def give_changes(
-        self,
-        reader: Reader,
-        user: User,
-        version: int,
-        known: Collection[str] = (),
-    ) -> bool:
-        """Tell a reader what has changed since `version`, where that is cheaper than a
-        snapshot, and all of the running replies except those that are `known`
-        to it in part. False where the conversation cannot be seen (any more)."""
-        assert reader.room is not None
-        found = await self._threads.run(readings.load_changes, reader.room.pk, user, version)
-        if found is None:
-            return await self.give_snapshot(reader, user)
-        now, changes, replies = found
-        self._meet(reader.room, now, replies)
-        for change in changes:
-            reader.tell(events.encode(change), change["version"])
-        for reply in replies:
-            if reply["reply"] not in known:
-                reader.tell(events.encode(reply))
-        reader.tell_from(now, _ends(replies))
-        return True
-
-    async def tell_again(self, reader: Reader, have: dict[str, events.Have]) -> None:
-        """Send replies on from where a tab says that it stands; those that have left
-        memory are read from the store."""
-        assert reader.room is not None
-        places = {key: place for pk, place in have.items() if (key := key_in(pk)) is not None}
-        missing = places.keys() - reader.room.replies.keys()
-        lives = dict(reader.room.replies)
-        if missing:
-            lives |= await self._threads.run(readings.load_replies, reader.room.pk, missing)
-        for pk, place in places.items():
-            if pk in lives:
-                at = {"text": place.text, "reasoning": place.reasoning}
-                reader.tell_again(lives[pk], at)  # type: ignore[arg-type]
-
-    def _meet(self, room: Room, version: int, replies: Iterable[dict[str, Any]]) -> None:
-        """Let a room know what a snapshot says that was read for one of its readers."""
-        for reply in replies:
-            pk = int(reply["reply"])
-            # One that has ended since was told so; it must not come back to life.
-            if pk not in room.replies and version >= room.version:
-                room.replies[pk] = LiveReply.mirror(pk, reply["text"], reply["reasoning"])
-        if room.version == 0:
-            room.forget(version)
-        elif version > room.version:
-            self._do(self._load(room, version))
 
     async def frames(self, reader: Reader, woken: asyncio.Event) -> AsyncIterator[str]:
         """Yield what a reader is to be sent, until it is closed. `woken` is the event
@@ -170,16 +102,10 @@ class Hub:
                 yield frame
             if reader.close_code is not None:
                 return
-            # Once, however often it is woken until then; again where that has failed.
-            if reader.needs_snapshot and (help_on_its_way is None or help_on_its_way.done()):
-                help_on_its_way = self._do(self._help(reader))
+            # One thing at a time is read for a reader.
+            if (help_on_its_way is None or help_on_its_way.done()) and (need := reader.to_read()):
+                help_on_its_way = self._do(self._catching_up.help(reader, need))
             await woken.wait()
-
-    async def _help(self, reader: Reader) -> None:
-        """A reader has fallen behind what its room remembers."""
-        user = await self._threads.run(access.user_of, reader.user_id)
-        if user is None or not await self.give_snapshot(reader, user):
-            reader.close(Close.NOT_FOUND)
 
     # Replies of this process
 
@@ -248,18 +174,18 @@ class Hub:
         if live.receive(hint["part"], hint["start"], hint["text"]):
             room.wake()
         else:
-            self._do(self._catch_up_replies([(room, live)]))
+            self._catching_up.fill_gaps()
 
     def _waiting(self, hint: dict[str, Any]) -> None:
         if room := self._rooms.get(hint["conversation"]):
             frame = events.reply_waiting(hint["reply"], hint["reason"], hint["until"])
             for reader in room.readers:
-                reader.tell(frame)
+                reader.tell_waiting(hint["reply"], frame)
 
     def _version(self, hint: dict[str, Any]) -> None:
         room = self._rooms.get(hint["conversation"])
         if room is not None and hint["version"] > room.version:
-            self._do(self._load(room, hint["version"]))
+            self._do(self._catching_up.load(room, hint["version"]))
 
     def _removed(self, hint: dict[str, Any]) -> None:
         if room := self._rooms.get(hint["conversation"]):
@@ -268,7 +194,7 @@ class Hub:
 
     def _sidebar(self, hint: dict[str, Any]) -> None:
         for reader in self._users.get(hint["user"], ()):
-            reader.tell(hint["frame"])
+            reader.tell_sidebar(hint["conversation"], hint["frame"])
 
     def _access(self, hint: dict[str, Any]) -> None:
         readers = list(self._users.get(hint["user"], ()))
@@ -303,7 +229,7 @@ class Hub:
     async def _tell_sidebars(self, pk: str) -> None:
         for user_id, entry in await self._threads.run(readings.load_sidebar_entries, pk):
             frame = events.encode({"type": "sidebar_changed", "conversation": entry})
-            self._tell_user(user_id, frame)
+            self._tell_user(user_id, pk, frame)
 
     def conversation_removed(self, pk: str, user_ids: Iterable[int]) -> None:
         hint = {"type": Hint.REMOVED, "conversation": pk}
@@ -311,10 +237,10 @@ class Hub:
         self._layer.say(conversation_group(pk), hint)
         for user_id in user_ids:
             frame = events.encode({"type": "sidebar_changed", "removed": pk})
-            self._tell_user(user_id, frame)
+            self._tell_user(user_id, pk, frame)
 
-    def _tell_user(self, user_id: int, frame: str) -> None:
-        hint = {"type": Hint.SIDEBAR, "user": user_id, "frame": frame}
+    def _tell_user(self, user_id: int, pk: str, frame: str) -> None:
+        hint = {"type": Hint.SIDEBAR, "user": user_id, "conversation": pk, "frame": frame}
         self._sidebar(hint)
         self._layer.say(user_group(user_id), hint)
 
@@ -323,84 +249,16 @@ class Hub:
         self._access(hint)
         self._layer.say(user_group(user_id), hint)
 
-    # Catching up with the database
-
-    async def _load(self, room: Room, version: int) -> None:
-        """Bring a room to the newest version, which is at least `version`, and its
-        readers with it. One at a time: a command makes several versions, and the first
-        load mostly finds all of them."""
-        if self._rooms.get(room.pk) is not room:
-            return  # nobody looks any more
-        async with self._loads[room.pk]:
-            if version > room.version:
-                await self._load_newest(room)
-
-    async def _load_newest(self, room: Room) -> None:
-        found = await self._threads.run(readings.load_entries, room.pk, room.version)
-        if found is None:
-            return
-        version, changes, running = found
-        self._do(self._mark_seen(room, version))
-        if changes is None:
-            # What has ended since is not told of one by one.
-            for pk in room.replies.keys() - running.keys() - self._own.keys():
-                del room.replies[pk]
-            room.forget(version)
-            room.wake()
-            return
-        for pk, texts in running.items():
-            if pk not in room.replies:
-                own = self._own.get(pk)
-                room.replies[pk] = own[1] if own else LiveReply.mirror(pk, **texts)
-        for change in changes:
-            if change.version > room.version:
-                room.remember(self._entry(room, change))
-        room.wake()
-
-    async def _mark_seen(self, room: Room, version: int) -> None:
-        users = {reader.user_id for reader in room.readers}
-        await self._threads.run(readings.mark_seen, room.pk, users, version)
-
-    def _entry(self, room: Room, change: Change) -> Entry:
-        frame = events.encode(wire.changes_as_json([change])[0])
-        message, ended = change.message, None
-        if change.kind == Change.Kind.REPLY_ENDED and message is not None:
-            ended = room.replies.get(message.pk) or LiveReply.mirror(message.pk)
-            # Also of a reply that runs here: its runner may hear later than we do that
-            # all of it is stored, or that another process has ended it.
-            ended.become_whole(message.text, message.reasoning)
-        return Entry(change.version, frame, ended)
+    # Chores
 
     async def catch_up(self) -> None:
-        """The safety net under the hints: look at what is watched here."""
-        if not self._rooms:
-            return
-        versions = await self._threads.run(readings.load_versions, list(self._rooms))
-        for pk, room in list(self._rooms.items()):
-            await self._load(room, versions.get(pk, 0))
-        await self._catch_up_replies(
-            (room, live)
-            for room in list(self._rooms.values())
-            for live in list(room.replies.values())
-            if not live.is_own
-        )
-
-    async def _catch_up_replies(self, mirrors: Iterable[tuple[Room, LiveReply]]) -> None:
-        for room, live in mirrors:
-            pieces = await self._threads.run(readings.load_pieces, live.pk, dict(live.ends))
-            for part, start, text in pieces:
-                live.receive(part, start, text)
-            if pieces:
-                room.wake()
-
-    # Chores
+        """The safety net under the hints."""
+        await self._catching_up.look()
 
     async def close_slow_readers(self) -> None:
         now = asyncio.get_running_loop().time()
         for reader in self._all_readers():
-            since = reader.blocked_since
-            late = since is not None and now - since > settings.CHAT.ack_seconds
-            if late or reader.waiting_size > settings.CHAT.buffer_bytes * 64:
+            if reader.is_late(now, settings.CHAT.ack_seconds):
                 reader.close(Close.TOO_SLOW)
 
     async def recheck_everybody(self) -> None:
@@ -439,13 +297,3 @@ class Hub:
         if not task.cancelled() and (error := task.exception()):
             # The safety net comes round in a second.
             log.error("a hint was not followed: %s", error, exc_info=error)
-
-
-def _ends(replies: Iterable[dict[str, Any]]) -> dict[int, Any]:
-    return {
-        int(reply["reply"]): {
-            "text": reply["text_end"],
-            "reasoning": reply["reasoning_end"],
-        }
-        for reply in replies
-    }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from django.contrib.auth.models import User
+from django.db import connection
 from django.db.models import F
+from django.db.models.functions import Substr
 
 from conversations import wire
 from conversations.models import (
@@ -18,32 +20,112 @@ from conversations.models import (
     grown_texts,
 )
 
-from .cursors import LONGEST_LOG, LiveReply
+from . import access, events
+from .cursors import CatchUp, Wanted, size_of
 from .models import Run
+from .reply import Part
+from .rooms import LONGEST_LOG, Beginning, Entry, Have, LiveReply
+
+#: Events since a version that are cheaper than a snapshot, in bytes.
+LARGEST_CHANGES = 64 * 1024
+#: SQLite takes at most 32,766 variables in a statement, and a row takes three.
+ROWS_PER_SELECT = 5_000
 
 
-def load_snapshot(pk: str, user: User) -> dict[str, Any] | None:
-    conversation = Conversation.objects.visible_to(user).filter(pk=pk).first()
-    if conversation is None:
+class Found(NamedTuple):
+    """What a reader who wanted it is told, and the texts of running replies that its room does not hold yet."""
+
+    version: int
+    catch_up: CatchUp
+    mirrors: dict[int, dict[str, str]]
+
+
+def load_catch_up(pk: str, user_id: int, wanted: Wanted, held: Collection[int]) -> Found | None:
+    """Read what a reader wants. `held` are the replies that its room knows. None where the conversation cannot be
+    seen (any more)."""
+    user = access.user_of(user_id)
+    conversation = Conversation.objects.visible_to(user).filter(pk=pk).first() if user else None
+    if user is None or conversation is None:
         return None
-    mark_seen(pk, [user.pk], conversation.version)
-    found = wire.snapshot(conversation, user)
-    _add_waits(found["replies"])
-    return found
+    have, beginnings = _places(conversation, wanted.replies)
+    entries, told = _entries_wanted(conversation, user, wanted)
+    if wanted.catches_up:
+        mark_seen(pk, [user.pk], conversation.version)
+    version = conversation.version if wanted.catches_up else None
+    running = conversation.messages.running().exclude(pk__in=held).values_list("pk", flat=True)
+    return Found(conversation.version, CatchUp(version, entries, have | told, beginnings), grown_texts(running))
 
 
-def load_changes(pk: str, user: User, version: int) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]] | None:
-    """Return the version, the events since `version`, and the running replies."""
-    conversation = Conversation.objects.visible_to(user).filter(pk=pk).first()
-    if conversation is None:
-        return None
-    changes = conversation.changes_after(version, LONGEST_LOG)
-    if changes is None:
-        return None
-    mark_seen(pk, [user.pk], conversation.version)
-    replies = wire.running_replies(conversation)
-    _add_waits(replies)
-    return conversation.version, wire.changes_as_json(changes), replies
+def _places(conversation: Conversation, wanted: dict[int, Have]) -> tuple[dict[int, Have], list[Beginning]]:
+    """Return from where to tell these replies: those that run, and those that have ended."""
+    found = conversation.messages.filter(pk__in=wanted).with_beginnings() if wanted else ()
+    have, beginnings = {}, []
+    for message in found:
+        if message.is_running:
+            have[message.pk] = wanted[message.pk]
+        else:
+            beginnings.append(Beginning(message.pk, wanted[message.pk], _ends_of(message)))
+    return have, beginnings
+
+
+def _ends_of(row: Any) -> Have:
+    return {"text": row.text_length, "reasoning": row.reasoning_length}
+
+
+def _entries_wanted(conversation: Conversation, user: User, wanted: Wanted) -> tuple[list[Entry], dict[int, Have]]:
+    """Return the events to be told, and where a reader who was told them stands in the replies that run."""
+    if not wanted.catches_up:
+        return [], {}
+    changes = None
+    if wanted.version is not None:
+        changes = conversation.changes_after(wanted.version, LONGEST_LOG)
+    entries = None if changes is None else entries_of(changes, LARGEST_CHANGES)
+    if entries is None:
+        snapshot = wire.snapshot_to_send(conversation, user)
+        replies = snapshot["replies"]
+        _add_waits(replies)
+        begun = tuple(_begun(message) for message in snapshot["messages"] if "length" in message)
+        entries = [Entry(conversation.version, events.encode(snapshot), begun=begun)]
+    else:
+        # Of one that has not begun for this reader a snapshot says what it waits for, too.
+        begun_for_it = [pk for pk, have in wanted.replies.items() if any(have.values())]
+        replies = wire.replies_to_send(conversation, begun_for_it)
+        _add_waits(replies)
+        entries += [Entry(conversation.version, events.encode(reply)) for reply in replies]
+    return entries, {
+        int(reply["reply"]): {"text": reply["text_end"], "reasoning": reply["reasoning_end"]} for reply in replies
+    }
+
+
+def entries_of(changes: Iterable[Change], size: int | None = None) -> list[Entry] | None:
+    """Return the events about changes; None where they are more than `size` bytes."""
+    entries = []
+    for change in changes:
+        entry = _entry_of(change)
+        entries.append(entry)
+        if size is not None:
+            size -= size_of(entry.frame)
+            if size < 0:
+                return None
+    return entries
+
+
+def _entry_of(change: Change) -> Entry:
+    event = wire.changes_as_json([change])[0]
+    entry = Entry(change.version, events.encode(event))
+    if change.kind == Change.Kind.REPLY_ENDED:
+        entry.reply, entry.ends = change.message_id, _ends_of(change)
+    elif change.kind == Change.Kind.MESSAGE_CREATED and "length" in event["message"]:
+        entry.begun = (_begun(event["message"]),)
+    return entry
+
+
+def _begun(message: dict[str, Any]) -> Beginning:
+    return Beginning(
+        int(message["id"]),
+        {"text": message["text_end"], "reasoning": message["reasoning_end"]},
+        {"text": message["length"], "reasoning": message["reasoning_length"]},
+    )
 
 
 def mark_seen(pk: str, users: Iterable[int], version: int) -> None:
@@ -67,15 +149,39 @@ def _add_waits(replies: list[dict[str, Any]]) -> None:
         reply["waiting"] = waits.get(reply["reply"])
 
 
-def load_entries(pk: str, version: int) -> tuple[int, list[Change] | None, dict[int, dict[str, str]]] | None:
-    """Return the version of a conversation, its changes after `version`, and the stored
-    texts of its running replies."""
+class News(NamedTuple):
+    """What is new in a conversation: the events (None where they are too many to be told one by one), the texts of
+    replies that have ended with them, and of those that run without being known yet."""
+
+    version: int
+    entries: list[Entry] | None
+    ended: dict[int, dict[str, str]]
+    running: dict[int, dict[str, str]]
+
+
+def load_news(pk: str, version: int, held: Collection[int]) -> News | None:
+    """Return what has happened in a conversation since `version`. `held` are the replies whose texts are known."""
     conversation = Conversation.objects.filter(pk=pk).first()
     if conversation is None:
         return None
+    running = set(conversation.messages.running().values_list("pk", flat=True))
+    texts: dict[int, dict[str, str]] = {pk: {} for pk in running & set(held)}
+    texts |= grown_texts(running - set(held))
     changes = conversation.changes_after(version, LONGEST_LOG)
-    running = conversation.messages.running().values_list("pk", flat=True)
-    return conversation.version, changes, grown_texts(running)
+    entries = None if changes is None else entries_of(changes)
+    ended = {entry.reply for entry in entries or () if entry.reply is not None}
+    return News(conversation.version, entries, whole_texts(ended), texts)
+
+
+def whole_texts(replies: Iterable[int]) -> dict[int, dict[str, str]]:
+    rows = Message.objects.filter(pk__in=list(replies)).values_list("pk", "text", "reasoning")
+    return {pk: {"text": text, "reasoning": reasoning} for pk, text, reasoning in rows}
+
+
+def load_window(pk: int, part: str, start: int, size: int) -> str:
+    """Return a piece of the text of a message that has ended: nothing of one that is gone."""
+    found = Message.objects.filter(pk=pk).values_list(Substr(part, start + 1, size), flat=True)
+    return found.first() or ""
 
 
 def load_versions(pks: list[str]) -> dict[str, int]:
@@ -83,14 +189,43 @@ def load_versions(pks: list[str]) -> dict[str, int]:
     return {str(pk): version for pk, version in rows}
 
 
-def load_pieces(reply_id: int, ends: dict[Any, int]) -> list[tuple[Any, int, str]]:
-    return [
-        piece
-        for part, end in ends.items()
-        for piece in Piece.objects.filter(reply_id=reply_id, part=part, start__gte=end)
-        .order_by("start")
-        .values_list("part", "start", "text")
-    ]
+class StoredPiece(NamedTuple):
+    reply: int
+    part: Part
+    start: int
+    text: str
+
+
+PIECES = """
+    WITH held(reply_id, part, stop) AS (VALUES {values})
+    SELECT piece.reply_id, piece.part, piece.start, piece.text
+    FROM held JOIN {piece} piece
+      ON piece.reply_id = held.reply_id AND piece.part = held.part AND piece.start >= held.stop
+    ORDER BY piece.start
+"""
+
+
+def load_pieces(ends: dict[int, Have]) -> list[StoredPiece]:
+    """Return the pieces behind these ends, of all replies in one statement."""
+    rows = [(pk, part, end) for pk, have in ends.items() for part, end in have.items()]
+    found: list[StoredPiece] = []
+    for first in range(0, len(rows), ROWS_PER_SELECT):
+        found += _pieces_behind(rows[first : first + ROWS_PER_SELECT])
+    return found
+
+
+def _pieces_behind(rows: Sequence[tuple[int, Part, int]]) -> list[StoredPiece]:
+    one = "(%s::bigint, %s::text, %s::int)" if connection.vendor == "postgresql" else "(%s, %s, %s)"
+    statement = PIECES.format(values=", ".join([one] * len(rows)), piece=Piece._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [value for row in rows for value in row])
+        return [StoredPiece(*row) for row in cursor.fetchall()]
+
+
+def load_newest(pks: list[str], ends: dict[int, Have]) -> tuple[dict[str, int], list[StoredPiece]]:
+    """Return all that the safety net asks for, in two queries: the versions of these conversations, and the pieces
+    behind these ends."""
+    return load_versions(pks), load_pieces(ends)
 
 
 def load_replies(pk: str, replies: Iterable[int]) -> dict[int, LiveReply]:

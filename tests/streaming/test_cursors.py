@@ -14,13 +14,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streaming import cursors, events
-from streaming.cursors import LONGEST_DELTA, LONGEST_LOG, Entry, LiveReply, Reader, Room
+from streaming import cursors, events, rooms
+from streaming.cursors import CatchUp, Reader, Wanted, Window, size_of
+from streaming.events import Close
 from streaming.reply import PARTS, Gain, Part, Reply
+from streaming.rooms import LARGEST_DELTA, LONGEST_DELTA, LONGEST_LOG, Beginning, Entry, Have, LiveReply, Room
 from tests.cases import whole_texts
 
 BOUND = 400
+#: Of a text that is longer, a snapshot has no more.
+CUT = 5
 Texts = dict[Part, str]
+
+
+def ends_of(texts: Texts) -> Have:
+    return {part: len(texts[part]) for part in PARTS}
 
 
 def digest(text: str) -> str:
@@ -31,11 +39,15 @@ def a_reader(room: Room | None = None, max_unacked: int = BOUND) -> Reader:
     return Reader(lambda: None, user_id=1, session_key="", max_unacked=max_unacked, room=room)
 
 
-def a_reader_from(room: Room, version: int = 0) -> Reader:
+def a_reader_from(room: Room, version: int = 0, max_unacked: int = BOUND) -> Reader:
     """One that stands at `version` and has nothing of any reply."""
-    reader = a_reader(room)
-    reader.tell_from(version, {})
+    reader = a_reader(room, max_unacked)
+    tell_from(reader, version)
     return reader
+
+
+def tell_from(reader: Reader, version: int, have: dict[int, Have] | None = None) -> None:
+    reader.receive_catch_up(CatchUp(version, [], have or {}, []))
 
 
 def frames_of(reader: Reader) -> list[dict[str, Any]]:
@@ -64,9 +76,10 @@ class Tab:
         match event["type"]:
             case "conversation_snapshot":
                 self.version = event["version"]
-                self.running = set(event["running"])
-                self.texts.clear()
-                self.texts.update({pk: dict(texts) for pk, texts in event["texts"].items()})
+                self.running = {str(pk) for pk in event["running"]}
+                for pk, texts in event["texts"].items():
+                    # Where it has only the beginning of a text, nothing is taken back.
+                    self.texts[pk] = {part: max(self.texts[pk][part], texts[part], key=len) for part in PARTS}
             case "reply_delta":
                 self.receive_delta(event)
             case "reply_ended" if self.is_new(event):
@@ -92,8 +105,7 @@ class Tab:
 
     def receive_end(self, event: dict[str, Any], is_live: bool) -> None:
         self.running.discard(event["reply"])
-        text = self.texts[event["reply"]]["text"]
-        if digest(text) != event["sha256"]:
+        if digest(self.texts[event["reply"]]["text"]) != event["sha256"]:
             assert not is_live or event["reply"] in self.lacks, "the end came before the text"
             self.lacks.add(event["reply"])
 
@@ -107,22 +119,17 @@ class Seat:
     tab: Tab
     sizes: list[int] = field(default_factory=list)
     acked: int = 0
-    told: int = 0
-    snapshot: dict[str, Any] | None = None
-
-    def tell(self, event: dict[str, Any]) -> None:
-        self.reader.tell(events.encode(event))
-        self.told += 1
+    found: CatchUp | None = None
 
     def take(self) -> bool:
-        is_full = sum(self.sizes[self.acked :]) > BOUND
+        on_its_way = sum(self.sizes[self.acked :])
+        is_live = not (self.reader._catch_up or self.reader._awaited or self.reader._wanted)
         frame = self.reader.frame_to_send(0.0)
         if frame is None:
             return False
-        assert self.told or not is_full, "more was sent than may be on its way"
+        assert not on_its_way or on_its_way + len(frame) <= BOUND, "more was sent than may be on its way"
         self.sizes.append(len(frame))
-        self.tab.receive(json.loads(frame), is_live=not self.told)
-        self.told = max(self.told - 1, 0)
+        self.tab.receive(json.loads(frame), is_live)
         return True
 
     def ack(self, frames: int) -> None:
@@ -149,10 +156,35 @@ class Store:
         pieces = self.pieces.get(pk, [])
         return self.ended.get(pk) or {part: "".join(g.text for g in pieces if g.part == part) for part in PARTS}
 
-    def snapshot(self) -> dict[str, Any]:
-        texts = {str(pk): self.texts(pk) for pk in (*self.pieces, *self.ended)}
-        running = {pk: {part: len(text) for part, text in self.texts(pk).items()} for pk in self.pieces}
-        return {"type": "conversation_snapshot", "version": self.version, "texts": texts, "running": running}
+    def window(self, window: Window) -> str:
+        return self.ended[window.pk][window.part][window.start : window.start + rooms.LONGEST_DELTA]
+
+    def catch_up(self, wanted: Wanted) -> CatchUp:
+        """As `readings.load_catch_up` finds it: long texts are cut."""
+        have: dict[int, Have] = {pk: wanted.replies[pk] for pk in self.pieces if pk in wanted.replies}
+        places = [
+            Beginning(pk, have, ends_of(self.ended[pk])) for pk, have in wanted.replies.items() if pk in self.ended
+        ]
+        if not wanted.catches_up:
+            return CatchUp(None, [], have, places)
+        if wanted.version is not None and self.version - wanted.version <= rooms.LONGEST_LOG:
+            entries = [self.entry(event, ended) for event, ended in self.log[wanted.version :]]
+            running: dict[int, Have] = {
+                pk: {"text": 0, "reasoning": 0} for pk in self.pieces if pk not in wanted.replies
+            }
+            return CatchUp(self.version, entries, running | have, places)
+        texts = {pk: self.texts(pk) for pk in (*self.pieces, *self.ended)}
+        cut: dict[int, Texts] = {pk: {part: text[part][:CUT] for part in PARTS} for pk, text in texts.items()}
+        running = {pk: ends_of(cut[pk]) for pk in self.pieces}
+        begun = tuple(Beginning(pk, ends_of(cut[pk]), ends_of(texts[pk])) for pk in self.ended)
+        frame = {"type": "conversation_snapshot", "version": self.version, "texts": cut, "running": list(running)}
+        return CatchUp(self.version, [Entry(self.version, events.encode(frame), begun=begun)], running | have, places)
+
+    def entry(self, event: dict[str, Any], ended: int | None) -> Entry:
+        entry = Entry(event["version"], events.encode(event))
+        if ended is not None:
+            entry.reply, entry.ends = ended, ends_of(self.ended[ended])
+        return entry
 
 
 class House(RuleBasedStateMachine):
@@ -160,7 +192,8 @@ class House(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patches = [mock.patch.object(cursors, "LONGEST_DELTA", 7), mock.patch.object(cursors, "LONGEST_LOG", 5)]
+        bounds = {"LONGEST_DELTA": 7, "LONGEST_LOG": 5, "LARGEST_LOG": 600}
+        self.patches = [mock.patch.object(rooms, name, bound) for name, bound in bounds.items()]
         for patch in self.patches:
             patch.start()
         self.store = Store()
@@ -246,7 +279,7 @@ class House(RuleBasedStateMachine):
 
     def load(self, room: Room) -> None:
         """As the hub does."""
-        if self.store.version - room.version > cursors.LONGEST_LOG:
+        if self.store.version - room.version > rooms.LONGEST_LOG:
             room.forget(self.store.version)
             return
         for pk in self.store.pieces:
@@ -256,47 +289,58 @@ class House(RuleBasedStateMachine):
             live = None
             if ended is not None:
                 live = room.replies.get(ended) or LiveReply.mirror(ended)
-                live.become_whole(**self.store.ended[ended])
+                live.become_whole(self.store.ended[ended]["text"], self.store.ended[ended]["reasoning"])
             room.remember(Entry(event["version"], events.encode(event), live))
 
     def live(self, room: Room, pk: int) -> LiveReply:
-        return self.own[pk] if room is self.home else LiveReply.mirror(pk, **self.store.texts(pk))
+        texts = self.store.texts(pk)
+        return self.own[pk] if room is self.home else LiveReply.mirror(pk, texts["text"], texts["reasoning"])
 
     # Readers
 
     @precondition(lambda self: len(self.seats) < 4)
     @rule(is_home=st.booleans())
     def a_reader_comes(self, is_home: bool) -> None:
+        self.seats.append(self.seated(Tab(), is_home))
+        self.seats[-1].reader.ask()
+
+    def seated(self, tab: Tab, is_home: bool) -> Seat:
         room = self.home if is_home else self.far
-        seat = Seat(room, a_reader(room), Tab(), snapshot=self.store.snapshot())
+        seat = Seat(room, a_reader(room), tab)
         room.readers.add(seat.reader)
-        self.seats.append(seat)
+        return seat
 
     @precondition(lambda self: self.seats)
-    @rule(pick=st.integers(0, 9))
-    def a_snapshot_arrives(self, pick: int) -> None:
-        """Loaded a while ago: the reader may have been told newer things since."""
+    @rule(pick=st.integers(0, 9), arrives=st.booleans())
+    def the_store_is_read_for_a_reader(self, pick: int, arrives: bool) -> None:
+        """What arrives later may be old by then: the reader has been told newer things since."""
         seat = self.seat(pick)
-        if (found := seat.snapshot) is not None:
-            seat.snapshot = None
+        if seat.found is None and (need := seat.reader.to_read()) is not None:
+            if isinstance(need, Window):
+                seat.reader.receive_window(need, self.store.window(need))
+                return
+            seat.found = self.store.catch_up(need)
+        if seat.found is not None and arrives:
+            found, seat.found = seat.found, None
             self.meet(seat.room, found)
-            seat.tell(found)
-            seat.reader.tell_from(found["version"], found["running"])
+            seat.reader.receive_catch_up(found)
 
-    def meet(self, room: Room, found: dict[str, Any]) -> None:
-        for pk in found["running"]:
-            if pk not in room.replies and found["version"] >= room.version and pk in self.store.pieces:
+    def meet(self, room: Room, found: CatchUp) -> None:
+        if found.version is None:
+            return
+        for pk in self.store.pieces:
+            if pk not in room.replies and found.version >= room.version:
                 room.replies[pk] = self.live(room, pk)
         if room.version == 0:
-            room.forget(found["version"])
-        elif found["version"] > room.version:
+            room.forget(found.version)
+        elif found.version > room.version:
             self.load(room)
 
     @precondition(lambda self: self.seats)
-    @rule(pick=st.integers(0, 9))
-    def a_tab_asks_for_a_snapshot(self, pick: int) -> None:
+    @rule(pick=st.integers(0, 9), is_new=st.booleans())
+    def a_tab_asks_for_what_came_after(self, pick: int, is_new: bool) -> None:
         seat = self.seat(pick)
-        seat.snapshot = seat.snapshot or self.store.snapshot()
+        seat.reader.ask(seat.tab.version if is_new and seat.tab.version else None)
 
     @precondition(lambda self: self.seats)
     @rule(pick=st.integers(0, 9), is_home=st.booleans())
@@ -306,29 +350,19 @@ class House(RuleBasedStateMachine):
         if old.tab.version == 0:
             return
         old.room.readers.discard(old.reader)
-        room = self.home if is_home else self.far
-        seat = self.seats[self.seats.index(old)] = Seat(room, a_reader(room), old.tab)
-        room.readers.add(seat.reader)
-        found = self.store.snapshot()
-        self.meet(room, found)
-        if found["version"] - seat.tab.version > cursors.LONGEST_LOG:
-            seat.snapshot = found
-            return
-        for event, _ in self.store.log[seat.tab.version :]:
-            seat.tell(event)
-        seat.reader.tell_from(found["version"], found["running"])
-        for pk in seat.tab.running | {str(pk) for pk in found["running"]}:
-            self.tell_again(seat, int(pk))
+        seat = self.seats[self.seats.index(old)] = self.seated(old.tab, is_home)
+        seat.reader.ask(seat.tab.version)
+        for pk in seat.tab.running:
+            self.ask_for(seat, int(pk))
 
     @precondition(lambda self: self.seats and self.count)
     @rule(pick=st.integers(0, 9), which=st.integers(1, 9), back=st.integers(0, 20))
     def a_tab_asks_again(self, pick: int, which: int, back: int) -> None:
-        self.tell_again(self.seat(pick), 1 + which % self.count, back)
+        self.ask_for(self.seat(pick), 1 + which % self.count, back)
 
-    def tell_again(self, seat: Seat, pk: int, back: int = 0) -> None:
-        live = seat.room.replies.get(pk) or LiveReply.mirror(pk, **self.store.texts(pk))
+    def ask_for(self, seat: Seat, pk: int, back: int = 0) -> None:
         have = {part: len(text) - back for part, text in seat.tab.texts[str(pk)].items()}
-        seat.reader.tell_again(live, have)
+        assert seat.reader.ask_for({pk: have})
 
     @precondition(lambda self: self.seats)
     @rule(pick=st.integers(0, 9), frames=st.integers(1, 10))
@@ -344,11 +378,9 @@ class House(RuleBasedStateMachine):
         self.seat(pick).ack(frames)
 
     def help(self, seat: Seat) -> None:
-        """What a tab lacks it asks for, and a reader who is behind the log gets a snapshot."""
+        """What a tab lacks it asks for."""
         while seat.tab.lacks:
-            self.tell_again(seat, int(seat.tab.lacks.pop()))
-        if seat.reader.needs_snapshot:
-            seat.snapshot = self.store.snapshot()
+            self.ask_for(seat, int(seat.tab.lacks.pop()))
 
     def seat(self, pick: int) -> Seat:
         return self.seats[pick % len(self.seats)]
@@ -380,13 +412,15 @@ class House(RuleBasedStateMachine):
             self.load(room)
         self.the_far_process_looks_at_the_pieces()
         for number, seat in enumerate(self.seats):
-            for _ in range(20):
-                self.a_snapshot_arrives(number)
+            for _ in range(200):
+                self.the_store_is_read_for_a_reader(number, True)
                 while seat.take():
                     seat.ack(1)
                 seat.ack(1000)
                 self.help(seat)
             assert seat.reader.frame_to_send(0.0) is None
+            assert seat.reader.to_read() is None
+            assert seat.reader.size == 0
 
 
 TestHouse = House.TestCase
@@ -404,9 +438,19 @@ def test_a_frame_is_encoded_once_for_all_who_stand_at_the_same_place() -> None:
 def test_a_delta_is_as_long_as_it_may_be_and_no_longer() -> None:
     room = Room("r")
     room.replies[7] = LiveReply.mirror(7, "a" * (LONGEST_DELTA + 1))
-    reader = a_reader(room, max_unacked=10**9)
-    reader.tell_from(0, {})
+    reader = a_reader_from(room, max_unacked=10**9)
     assert [len(frame["text"]) for frame in frames_of(reader)] == [LONGEST_DELTA, 1]
+
+
+@pytest.mark.parametrize("character", ["a", '"', "你", "😀", "\x01"])
+def test_a_delta_takes_as_many_bytes_as_it_may_and_no_more(character: str) -> None:
+    text = character * (3 * LONGEST_DELTA)
+    live, start, said = LiveReply.mirror(7, text), 0, ""
+    while start < len(text):
+        frame, start = live.frame("text", start)
+        assert len(frame.encode()) < LARGEST_DELTA + 100
+        said += json.loads(frame)["text"]
+    assert said == text
 
 
 def test_who_was_away_for_long_gets_one_frame_and_not_many() -> None:
@@ -457,7 +501,7 @@ def test_a_reader_who_has_no_snapshot_yet_is_told_nothing_of_the_room() -> None:
     room.replies[7] = LiveReply.mirror(7, "Hello")
     reader = a_reader(room)
     assert frames_of(reader) == []
-    reader.tell_from(0, {})
+    tell_from(reader, 0)
     assert len(frames_of(reader)) == 1
 
 
@@ -468,7 +512,7 @@ def test_a_reader_behind_the_log_asks_for_a_snapshot(changes: int, needs: bool) 
     for version in range(1, changes + 1):
         room.remember(a_change(version))
     told = frames_of(reader)
-    assert reader.needs_snapshot is needs
+    assert (reader.to_read() == Wanted(catches_up=True)) is needs
     assert len(told) == (0 if needs else changes)
 
 
@@ -477,32 +521,92 @@ def test_a_room_that_skips_makes_its_readers_ask_for_a_snapshot() -> None:
     reader = a_reader_from(room)
     room.forget(5)
     assert frames_of(reader) == []
-    assert reader.needs_snapshot
+    assert reader.to_read() == Wanted(catches_up=True)
 
 
-def test_a_log_of_long_replies_is_held_to_a_size() -> None:
+def test_a_log_lets_go_of_the_texts_of_long_replies_and_keeps_the_newest() -> None:
     room = Room("r")
     for version in range(1, 9):
-        text = "a" * (cursors.LARGEST_LOG // 4)
-        room.remember(a_change(version, LiveReply.mirror(version, text)))
-    assert sum(entry.size for entry in room.log) <= cursors.LARGEST_LOG
-    assert room.reaches_back_to(7)
-    assert not room.reaches_back_to(1)
+        room.remember(a_change(version, LiveReply.mirror(version, "a" * (rooms.LARGEST_LOG // 3))))
+    assert sum(entry.size for entry in room.log) <= rooms.LARGEST_LOG
+    assert room.reaches_back_to(0)
+    assert [entry.version for entry in room.log if entry.ended is not None] == [7, 8]
+
+
+def test_a_log_of_long_events_is_held_to_a_size() -> None:
+    room = Room("r")
+    for version in range(1, 9):
+        room.remember(Entry(version, "a" * (rooms.LARGEST_LOG // 3)))
+    assert sum(entry.size for entry in room.log) <= rooms.LARGEST_LOG
+    assert not room.reaches_back_to(4)
+
+
+def test_a_reply_that_has_left_memory_is_told_from_the_store_before_its_end_is() -> None:
+    room, live = Room("r"), LiveReply.mirror(7, "Hello, world")
+    room.replies[7] = live
+    reader = a_reader_from(room, max_unacked=10**6)
+    live.ends["text"] = 5
+    assert [frame["text"] for frame in frames_of(reader)] == ["Hello"]
+    live.ends["text"] = 12
+    room.remember(a_change(1, live))
+    room.log[0].ended = None
+    assert frames_of(reader) == []
+    assert reader.to_read() == Window(7, "text", 5)
+    reader.receive_window(Window(7, "text", 5), ", world")
+    assert [frame.get("text", frame["type"]) for frame in frames_of(reader)] == [", world", "conversation_changed"]
+    assert reader.to_read() is None
+
+
+def test_a_reply_that_is_gone_from_the_store_holds_up_nobody() -> None:
+    room = Room("r")
+    reader = a_reader_from(room)
+    room.remember(Entry(1, "{}", reply=7, ends={"text": 5, "reasoning": 0}))
+    assert frames_of(reader) == []
+    window = reader.to_read()
+    assert isinstance(window, Window)
+    reader.receive_window(window, "")
+    assert len(frames_of(reader)) == 1
+
+
+def test_the_rest_of_a_long_message_follows_its_beginning() -> None:
+    room = Room("r")
+    reader = a_reader_from(room)
+    begun = Beginning(7, {"text": 3, "reasoning": 0}, {"text": 5, "reasoning": 0})
+    room.remember(Entry(1, "{}", begun=(begun,)))
+    assert len(frames_of(reader)) == 1
+    window = reader.to_read()
+    assert window == Window(7, "text", 3)
+    reader.receive_window(Window(7, "text", 3), "lo")
+    assert [(frame["reply"], frame["start"], frame["text"]) for frame in frames_of(reader)] == [("7", 3, "lo")]
+    assert reader.to_read() is None
+    assert begun.have == {"text": 3, "reasoning": 0}, "another reader stands there, too"
+
+
+def test_what_runs_now_is_told_before_the_rest_of_what_is_old() -> None:
+    room = Room("r")
+    reader = a_reader_from(room)
+    reader.receive_catch_up(
+        CatchUp(None, [], {}, [Beginning(7, {"text": 0, "reasoning": 0}, {"text": 5, "reasoning": 0})])
+    )
+    room.replies[8] = LiveReply.mirror(8, "Now")
+    assert [frame["reply"] for frame in frames_of(reader)] == ["8"]
+    assert reader.to_read() == Window(7, "text", 0)
 
 
 # Flow control
 
 
-def test_a_reader_that_never_acks_gets_the_bound_and_one_frame() -> None:
+def test_a_reader_that_never_acks_gets_no_more_than_the_bound() -> None:
     room, live = Room("r"), LiveReply.mirror(7)
     room.replies[7] = live
     reader = a_reader_from(room)
     sizes = []
     for number in range(1000):
-        live.receive("text", number, "a")
+        live.receive("text", number, "你")
         if frame := reader.frame_to_send(5.0):
-            sizes.append(len(frame))
-    assert sum(sizes[:-1]) <= BOUND < sum(sizes)
+            sizes.append(len(frame.encode()))
+    assert BOUND / 2 < sum(sizes) <= BOUND
+    assert reader.size == sum(sizes)
     assert reader.blocked_since == 5.0
 
 
@@ -511,7 +615,7 @@ def test_a_reader_with_nothing_to_come_is_not_late() -> None:
     room.replies[7] = LiveReply.mirror(7, "a" * BOUND)
     reader = a_reader_from(room)
     assert reader.frame_to_send(1.0)
-    assert reader.is_blocked
+    assert reader.size > BOUND
     assert reader.frame_to_send(2.0) is None
     assert reader.blocked_since is None
 
@@ -545,23 +649,157 @@ def test_an_older_ack_takes_nothing_back() -> None:
     assert reader.sent == 3
 
 
-def test_answers_pass_a_reader_that_is_blocked() -> None:
+def a_blocked_reader(max_unacked: int = BOUND) -> Reader:
     room = Room("r")
-    room.replies[7] = LiveReply.mirror(7, "a" * BOUND)
-    reader = a_reader_from(room)
-    reader.frame_to_send(0.0)
-    reader.tell('{"type":"pong"}')
-    assert reader.is_blocked
-    assert reader.frame_to_send(0.0) == '{"type":"pong"}'
+    room.replies[7] = LiveReply.mirror(7, "a" * 10 * max_unacked)
+    reader = a_reader_from(room, max_unacked=max_unacked)
+    while reader.frame_to_send(1.0) is not None:
+        pass
+    assert reader.blocked_since == 1.0
+    return reader
 
 
-def test_what_waits_to_be_told_is_counted() -> None:
+def test_answers_pass_a_reader_that_is_blocked_as_long_as_they_are_few() -> None:
+    with mock.patch.object(rooms, "LONGEST_DELTA", 100):
+        reader = a_blocked_reader(4000)
+        passed = 0
+        while reader.close_code is None:
+            reader.tell('{"type":"pong"}')
+            passed += reader.frame_to_send(2.0) == '{"type":"pong"}'
+            assert reader.size <= 4000 + len('{"type":"pong"}')
+    assert passed > 10
+    assert reader.close_code == Close.TOO_SLOW
+
+
+def test_a_long_answer_alone_is_sent() -> None:
     reader = a_reader()
-    reader.tell("12345")
-    reader.tell("67")
-    assert reader.waiting_size == 7
-    frames_of_text = [reader.frame_to_send(0.0), reader.frame_to_send(0.0)]
-    assert (frames_of_text, reader.waiting_size) == (["12345", "67"], 0)
+    reader.tell("a" * 2 * BOUND)
+    assert reader.close_code is None
+    assert reader.frame_to_send(0.0) is not None
+
+
+def test_lines_of_the_sidebar_wait_and_the_newest_of_each_is_told() -> None:
+    with mock.patch.object(rooms, "LONGEST_DELTA", 100):
+        reader = a_blocked_reader(4000)
+        for number in range(100):
+            reader.tell_sidebar("one", f"{{{number}}}")
+            reader.tell_sidebar("two", f"{{{number}}}")
+        assert reader.frame_to_send(2.0) is None
+        assert reader.waiting_size == 8
+        reader.receive_ack(reader.sent)
+        assert [reader.frame_to_send(3.0) for _ in range(2)] == ["{99}", "{99}"]
+
+
+def test_a_reader_of_the_sidebar_alone_is_held_to_the_same_bound() -> None:
+    reader, sent = a_reader(), 0
+    for number in range(1000):
+        reader.tell_sidebar("one", f"{number:020d}")
+        sent += reader.frame_to_send(7.0) is not None
+        assert reader.size <= BOUND
+    assert 20 * sent > BOUND / 2
+    assert reader.close_code is None
+    assert reader.blocked_since == 7.0
+    assert reader.is_late(17.5, 10.0)
+
+
+def test_who_would_be_told_of_too_many_conversations_at_once_comes_back_instead() -> None:
+    reader = a_reader()
+    for number in range(1000):
+        reader.tell_sidebar(str(number), "a" * 20)
+        assert reader.size <= BOUND + 20
+    assert reader.close_code == Close.TOO_SLOW
+
+
+def test_answers_and_lines_of_the_sidebar_come_after_the_first_snapshot() -> None:
+    reader = a_reader(Room("r"))
+    reader.tell('{"type":"pong"}')
+    reader.tell_sidebar("one", '{"type":"sidebar_changed"}')
+    assert frames_of(reader) == []
+    reader.receive_catch_up(CatchUp(1, [Entry(1, '{"type":"conversation_snapshot"}')], {}, []))
+    assert [frame["type"] for frame in frames_of(reader)] == ["conversation_snapshot", "pong", "sidebar_changed"]
+
+
+@pytest.mark.parametrize(("oldest", "seconds"), [(1, 10), (32 * 1024, 10), (96 * 1024, 30)])
+def test_who_is_taking_in_a_large_frame_has_longer(oldest: int, seconds: float) -> None:
+    reader = a_reader(max_unacked=10**6)
+    reader.tell("a" * oldest)
+    reader.frame_to_send(0.0)
+    assert not reader.is_late(100.0, 10.0)
+    reader.blocked_since = 1.0
+    assert not reader.is_late(1.0 + seconds, 10.0)
+    assert reader.is_late(1.1 + seconds, 10.0)
+
+
+def test_a_frame_is_as_long_as_its_bytes() -> None:
+    assert [size_of(frame) for frame in ("", "abc", "é", "你", "😀")] == [0, 3, 2, 3, 4]
+
+
+# What a reader wants from the store
+
+
+def test_what_a_blocked_reader_wants_is_read_when_there_is_room_for_it() -> None:
+    with mock.patch.object(rooms, "LONGEST_DELTA", 100):
+        reader = a_blocked_reader(4000)
+        for _ in range(50):
+            reader.ask()
+            reader.ask(3)
+            reader.ask_for({1: {}})
+        assert reader.to_read() is None
+        assert reader.waiting_size == 0
+        reader.receive_ack(reader.sent)
+        assert reader.to_read() == Wanted(catches_up=True, replies={1: {"text": 0, "reasoning": 0}})
+        assert reader.to_read() is None, "one at a time"
+
+
+def test_while_a_snapshot_is_read_its_room_is_kept() -> None:
+    with mock.patch.object(rooms, "LONGEST_DELTA", 100):
+        reader = a_blocked_reader(4000)
+        reader.receive_ack(reader.sent)
+        reader.ask()
+        assert isinstance(reader.to_read(), Wanted)
+        while reader.frame_to_send(2.0) is not None:
+            pass
+        assert 0 < reader.size < 1100
+        reader.receive_catch_up(CatchUp(1, [Entry(1, "a" * 2000)], {}, []))
+        assert reader.size < 3100
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [([5], 5), ([5, 3], 3), ([3, 5], 3), ([5, None], None), ([None, 5], None), ([None], None)],
+)
+def test_what_is_wanted_twice_is_told_once_and_from_the_older_place(
+    asked: list[int | None], wanted: int | None
+) -> None:
+    reader = a_reader(Room("r"))
+    for version in asked:
+        reader.ask(version)
+    assert reader.to_read() == Wanted(catches_up=True, version=wanted)
+
+
+def test_what_could_not_be_read_is_wanted_still() -> None:
+    reader = a_reader(Room("r"))
+    reader.ask(3)
+    reader.ask_for({1: {"text": 5}, 2: {}})
+    first = reader.to_read()
+    assert isinstance(first, Wanted)
+    reader.ask(2)
+    reader.ask_for({1: {"text": 7}})
+    reader.ask_again(first)
+    again = reader.to_read()
+    assert isinstance(again, Wanted)
+    assert (again.catches_up, again.version) == (True, 2)
+    assert {pk: have["text"] for pk, have in again.replies.items()} == {1: 7, 2: 0}
+
+
+def test_a_reader_cannot_ask_for_more_than_so_many_replies_at_once() -> None:
+    reader = a_reader(Room("r"))
+    many = range(cursors.MOST_LACKING)
+    assert reader.ask_for({pk: {} for pk in many})
+    assert not reader.ask_for({10**6: {}})
+    wanted = reader.to_read()
+    assert isinstance(wanted, Wanted)
+    assert 10**6 not in wanted.replies
 
 
 # Asking again
@@ -577,9 +815,16 @@ def test_a_reply_is_told_on_from_where_a_tab_says_it_stands(have: dict[Part, int
     if is_running:
         room.replies[7] = live
     reader = a_reader(room)
-    reader.tell_from(0, {7: {"text": 5, "reasoning": 0}})
+    tell_from(reader, 0, {7: {"text": 5, "reasoning": 0}})
     assert frames_of(reader) == []
-    reader.tell_again(live, have)
+    reader.ask_for({7: have})
+    wanted = reader.to_read()
+    assert (wanted is None) is is_running
+    if isinstance(wanted, Wanted):
+        place = Beginning(7, wanted.replies[7], {"text": 5, "reasoning": 0})
+        reader.receive_catch_up(CatchUp(None, [], {}, [place]))
+        if isinstance(window := reader.to_read(), Window):
+            reader.receive_window(window, "Hello"[window.start :])
     assert "".join(frame["text"] for frame in frames_of(reader)) == told
 
 
@@ -606,9 +851,13 @@ def test_a_reader_is_woken_by_all_that_may_be_sent() -> None:
     reader = Reader(lambda: woken.append("!"), user_id=1, session_key="", max_unacked=BOUND, room=room)
     room.readers.add(reader)
     reader.tell("{}")
-    reader.tell_from(0, {})
-    reader.tell_again(LiveReply.mirror(7, "Hello"), {})
+    reader.tell_sidebar("one", "{}")
+    reader.tell_waiting(7, "{}")
+    reader.ask()
+    reader.ask_for({7: {}})
+    tell_from(reader, 0)
+    reader.receive_window(Window(7, "text", 0), "")
     reader.receive_ack(0)
     reader.close(4401)
     room.wake()
-    assert len(woken) == 6
+    assert len(woken) == 9

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from conversations.refusals import Refused
 from streaming import events
-from streaming.cursors import LONGEST_DELTA
 from streaming.events import COMMANDS, MOST_SYNCED, BadCommand, parse_command
+from streaming.rooms import LONGEST_DELTA
 from tests.cases import hundreds, jsons, texts, whole_texts
 
 EXAMPLES: dict[str, dict[str, Any]] = {

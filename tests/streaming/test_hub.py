@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,11 +13,13 @@ from uuid import UUID, uuid4
 import pytest
 from uvicorn.protocols.utils import ClientDisconnected
 
-from streaming import events
+from streaming import catching_up
 from streaming.consumers import TabConsumer
-from streaming.cursors import Entry, LiveReply, Reader
-from streaming.events import Hint
+from streaming.cursors import CatchUp, Reader, Window
+from streaming.events import Close, Hint
 from streaming.hub import Hub
+from streaming.readings import Found, News, StoredPiece
+from streaming.rooms import LONGEST_DELTA, Beginning, Entry, LiveReply
 
 PK = uuid4()
 
@@ -38,8 +41,15 @@ class Threads:
         return answer
 
 
-def snapshot(version: int) -> dict[str, Any]:
-    return {"type": "conversation_snapshot", "version": version, "replies": []}
+def snapshot(version: int, *begun: Beginning) -> Found:
+    entry = Entry(version, f"the snapshot of {version}", begun=begun)
+    return Found(version, CatchUp(version, [entry], {}, []), {})
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 async def moments(count: int = 5) -> None:
@@ -52,7 +62,7 @@ class Tab:
 
     def __init__(self, hub: Hub, pk: UUID = PK) -> None:
         self.woken = asyncio.Event()
-        self.reader = Reader(self.woken.set, user_id=1, session_key="", max_unacked=10_000)
+        self.reader = Reader(self.woken.set, user_id=1, session_key="", max_unacked=10**6)
         hub.seat(self.reader, pk)
         self.frames: list[str] = []
         self.task = asyncio.create_task(self._listen(hub.frames(self.reader, self.woken)))
@@ -69,7 +79,7 @@ class Tab:
 
 @pytest.fixture
 def threads() -> Threads:
-    return Threads(user_of=object(), load_snapshot=snapshot(9))
+    return Threads(load_catch_up=snapshot(9))
 
 
 @pytest.fixture
@@ -80,7 +90,7 @@ def hub(threads: Threads) -> Hub:
 async def behind(hub: Hub) -> Tab:
     """A reader who stands behind what its room remembers."""
     tab = Tab(hub)
-    tab.reader.tell_from(3, {})
+    tab.reader.receive_catch_up(CatchUp(3, [], {}, []))
     assert tab.reader.room is not None
     tab.reader.room.forget(9)
     tab.reader.wake()
@@ -95,8 +105,8 @@ async def test_who_has_fallen_behind_is_given_one_snapshot_however_often_woken(h
         await moments()
     threads.may_answer.set()
     await moments(20)
-    assert threads.asked["load_snapshot"] == 1
-    assert tab.frames == [events.encode(snapshot(9))]
+    assert threads.asked["load_catch_up"] == 1
+    assert tab.frames == ["the snapshot of 9"]
     assert tab.reader.room is not None
     tab.reader.room.remember(Entry(10, "the next change"))
     tab.reader.room.wake()
@@ -105,16 +115,63 @@ async def test_who_has_fallen_behind_is_given_one_snapshot_however_often_woken(h
     await tab.close(hub)
 
 
-async def test_help_that_fails_is_asked_for_again(hub: Hub, threads: Threads) -> None:
-    threads.answers["user_of"] = OSError("the database is away")
+async def test_help_that_fails_is_given_again(hub: Hub, threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catching_up, "REST_SECONDS", 0.01)
+    threads.answers["load_catch_up"] = OSError("the database is away")
     threads.may_answer.set()
     tab = await behind(hub)
     assert tab.frames == []
-    threads.answers["user_of"] = object()
-    tab.reader.wake()
-    await moments(20)
-    assert tab.frames == [events.encode(snapshot(9))]
+    threads.answers["load_catch_up"] = snapshot(9)
+    await until(lambda: tab.frames)
+    assert tab.frames == ["the snapshot of 9"]
     await tab.close(hub)
+
+
+async def test_who_may_not_see_it_any_more_is_closed(hub: Hub, threads: Threads) -> None:
+    threads.answers["load_catch_up"] = None
+    threads.may_answer.set()
+    tab = await behind(hub)
+    await until(tab.task.done)
+    assert tab.reader.close_code == Close.NOT_FOUND
+    await tab.close(hub)
+
+
+async def test_however_often_a_snapshot_is_asked_for_one_is_read_at_a_time(hub: Hub, threads: Threads) -> None:
+    tab = Tab(hub)
+    for _ in range(100):
+        tab.reader.ask()
+        await moments()
+    threads.may_answer.set()
+    await moments(20)
+    assert threads.asked["load_catch_up"] == 2
+    assert tab.frames == ["the snapshot of 9"] * 2
+    await tab.close(hub)
+
+
+async def test_those_who_read_the_same_long_text_share_what_is_read_of_it(hub: Hub, threads: Threads) -> None:
+    text = "a" * 2 * LONGEST_DELTA
+    begun = Beginning(7, {"text": 100, "reasoning": 0}, {"text": len(text), "reasoning": 0})
+    threads.answers["load_catch_up"] = snapshot(9, begun)
+    threads.answers["load_window"] = "a" * LONGEST_DELTA
+    threads.may_answer.set()
+    tabs = [Tab(hub) for _ in range(5)]
+    for tab in tabs:
+        tab.reader.ask()
+        await until(lambda tab=tab: len(tab.frames) == 3)  # type: ignore[misc]
+    assert threads.asked["load_window"] == 2
+    for tab in tabs:
+        said = [json.loads(frame) for frame in tab.frames[1:]]
+        assert [(delta["start"], delta["end"]) for delta in said] == [(100, LONGEST_DELTA), (LONGEST_DELTA, len(text))]
+        await tab.close(hub)
+
+
+async def test_windows_that_are_kept_are_few(hub: Hub, threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catching_up, "MOST_WINDOWS", 3)
+    threads.answers["load_window"] = "a" * LONGEST_DELTA
+    threads.may_answer.set()
+    for number in range(10):
+        await hub._catching_up._window(Window(7, "text", number * LONGEST_DELTA))
+    assert len(hub._catching_up._windows) == 3
 
 
 async def test_a_room_that_skips_lets_go_of_the_replies_that_have_ended_meanwhile(hub: Hub, threads: Threads) -> None:
@@ -122,7 +179,7 @@ async def test_a_room_that_skips_lets_go_of_the_replies_that_have_ended_meanwhil
     room = tab.reader.room
     assert room is not None
     room.replies = {pk: LiveReply.mirror(pk, "said") for pk in (1, 2)}
-    threads.answers["load_entries"] = (300, None, {2: {"text": "said so far", "reasoning": ""}})
+    threads.answers["load_news"] = News(300, None, {}, {2: {}})
     threads.may_answer.set()
     hub.receive_hint({"type": Hint.VERSION, "conversation": str(PK), "version": 300})
     await moments(20)
@@ -135,8 +192,51 @@ async def test_a_hint_for_a_room_that_was_left_leaves_nothing_behind(hub: Hub, t
     hub.conversation_changed(str(PK), 1)
     await tab.close(hub)
     await moments()
-    assert not hub._loads
-    assert not threads.asked["load_entries"]
+    assert not hub._catching_up._loads
+    assert not threads.asked["load_news"]
+
+
+# The safety net
+
+
+def a_mirror(hub: Hub, reply: int) -> Tab:
+    tab = Tab(hub, uuid4())
+    tab.reader.receive_catch_up(CatchUp(0, [], {}, []))
+    assert tab.reader.room is not None
+    tab.reader.room.replies[reply] = LiveReply.mirror(reply, "Hello")
+    return tab
+
+
+async def test_the_safety_net_asks_once_for_all_that_is_watched(hub: Hub, threads: Threads) -> None:
+    tabs = [a_mirror(hub, reply) for reply in range(1, 31)]
+    threads.answers["load_newest"] = ({}, [StoredPiece(reply, "text", 5, f", {reply}") for reply in range(1, 31)])
+    threads.may_answer.set()
+    await hub.catch_up()
+    await moments(20)
+    assert dict(threads.asked) == {"load_newest": 1}
+    for reply, tab in enumerate(tabs, 1):
+        assert "".join(json.loads(frame)["text"] for frame in tab.frames) == f"Hello, {reply}"
+        await tab.close(hub)
+
+
+async def test_the_safety_net_costs_nothing_where_nobody_looks(hub: Hub, threads: Threads) -> None:
+    await hub.catch_up()
+    assert not threads.asked
+
+
+async def test_many_hints_with_a_gap_are_one_question(hub: Hub, threads: Threads) -> None:
+    tab = a_mirror(hub, 7)
+    assert tab.reader.room is not None
+    threads.answers["load_pieces"] = [StoredPiece(7, "text", 5, ", world")]
+    for start in range(20, 40):
+        hint = {"type": Hint.GAIN, "reply": 7, "part": "text", "start": start, "text": "a"}
+        hub.receive_hint(hint | {"conversation": tab.reader.room.pk})
+        await moments()
+    threads.may_answer.set()
+    await moments(20)
+    assert threads.asked["load_pieces"] == 1
+    assert "".join(json.loads(frame)["text"] for frame in tab.frames) == "Hello, world"
+    await tab.close(hub)
 
 
 @pytest.mark.parametrize("error", [ClientDisconnected, ConnectionResetError, RuntimeError("after websocket.close")])
@@ -144,7 +244,7 @@ async def test_a_socket_that_is_gone_is_no_error(hub: Hub, error: Exception) -> 
     """Nobody asks the task that sends how it ended, so what it raised would fill the log."""
     consumer = TabConsumer()
     consumer.hub, consumer.woken = hub, asyncio.Event()
-    consumer.reader = Reader(consumer.woken.set, user_id=1, session_key="", max_unacked=10_000)
+    consumer.reader = Reader(consumer.woken.set, user_id=1, session_key="", max_unacked=10**6)
     consumer.reader.tell("a frame")
     with mock.patch.object(consumer, "send", side_effect=error) as send:
         await consumer.send_frames()

@@ -646,17 +646,18 @@ async def test_a_reader_who_never_acknowledges_is_closed(
 async def test_a_slow_reader_gets_the_rest_in_few_frames(
     open_tab: OpenTab, alice: User, conversation: Conversation, upstream: Upstream
 ) -> None:
-    upstream.answer(long_script())
+    script = Script([f"{number:05d} " + "x" * 400 for number in range(2000)])
+    upstream.answer(script)
     tab = await open_tab(alice, conversation, acks=False)
     other = await open_tab(alice, conversation)
     await other.wait_for("conversation_snapshot")
     asked = await other.ask("Talk")
     await other.until_ended(asked.reply)
-    assert len(tab.texts[asked.reply]) < len(long_script().text)
+    assert len(tab.texts[asked.reply]) < len(script.text)
     tab.acks = True
     await tab.until_ended(asked.reply)
-    assert tab.texts[asked.reply] == long_script().text
-    assert len(tab.of_type("reply_delta")) < len(long_script().steps) / 3
+    assert tab.texts[asked.reply] == script.text
+    assert len(tab.of_type("reply_delta")) < len(script.steps) / 3
 
 
 async def test_a_slow_reader_changes_nothing_for_the_others(
