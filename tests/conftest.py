@@ -106,11 +106,17 @@ def chat(settings: Settings) -> Chat:
     return chat
 
 
+@contextlib.asynccontextmanager
+async def providing(chat: Chat, **fields: Any) -> AsyncIterator[Upstream]:
+    async with Upstream(key="sk-test-of-the-installation") as upstream:
+        chat(base_url=upstream.base_url, app_key=upstream.key, models=("small", "large"), **{**FAST, **fields})
+        yield upstream
+
+
 @pytest.fixture
 async def upstream(chat: Chat) -> AsyncIterator[Upstream]:
     """The provider of the installation."""
-    async with Upstream(key="sk-test-of-the-installation") as upstream:
-        chat(base_url=upstream.base_url, app_key=upstream.key, models=("small", "large"), **FAST)
+    async with providing(chat) as upstream:
         yield upstream
 
 
@@ -208,9 +214,8 @@ class OpenTab(Protocol):
     async def __call__(self, user: User | None, conversation: Conversation | str, **options: Any) -> Tab: ...
 
 
-@pytest.fixture
-async def open_tab(server: LiveServer) -> AsyncIterator[OpenTab]:
-    """Opens a tab; at the end all of them are closed, and none may have been told anything wrong."""
+@contextlib.asynccontextmanager
+async def opening_tabs(server: LiveServer) -> AsyncIterator[OpenTab]:
     tabs: list[Tab] = []
 
     async def open_tab(user: User | None, conversation: Conversation | str, **options: Any) -> Tab:
@@ -225,6 +230,13 @@ async def open_tab(server: LiveServer) -> AsyncIterator[OpenTab]:
 
 
 @pytest.fixture
+async def open_tab(server: LiveServer) -> AsyncIterator[OpenTab]:
+    """Opens a tab; at the end all of them are closed, and none may have been told anything wrong."""
+    async with opening_tabs(server) as open_tab:
+        yield open_tab
+
+
+@pytest.fixture
 async def alice_tab(open_tab: OpenTab, alice: User, conversation: Conversation) -> Tab:
     """Alice looks at her conversation, and sees it."""
     tab = await open_tab(alice, conversation)
@@ -236,9 +248,8 @@ class StartProcess(Protocol):
     async def __call__(self, kind: Literal["uvicorn", "daphne"] = "uvicorn", **env: str) -> ServerProcess: ...
 
 
-@pytest.fixture
-async def start_process(transactional_db: None, upstream: Upstream) -> AsyncIterator[StartProcess]:
-    """Starts the product as a process of its own, on the database of the test: `await start_process("daphne")`."""
+@contextlib.asynccontextmanager
+async def starting_processes(upstream: Upstream) -> AsyncIterator[StartProcess]:
     processes: list[ServerProcess] = []
 
     async def start_process(kind: Literal["uvicorn", "daphne"] = "uvicorn", **env: str) -> ServerProcess:
@@ -257,3 +268,10 @@ async def start_process(transactional_db: None, upstream: Upstream) -> AsyncIter
     for process in processes:
         process.remove()
     await database_sync_to_async(connections.close_all)()
+
+
+@pytest.fixture
+async def start_process(transactional_db: None, upstream: Upstream) -> AsyncIterator[StartProcess]:
+    """Starts the product as a process of its own, on the database of the test: `await start_process("daphne")`."""
+    async with starting_processes(upstream) as start_process:
+        yield start_process

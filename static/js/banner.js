@@ -18,6 +18,7 @@ export class ConnectionBanner {
 
   update({ open, words, action, until }) {
     clearTimeout(this.#ticking);
+    document.documentElement.toggleAttribute("data-connected", open);
     if (open) {
       this.#since = null;
       this.element.hidden = true;

@@ -24,9 +24,13 @@ function socketAddress(path) {
 }
 
 if (snapshot) {
-  import("./conversation.js").then(({ Conversation }) => new Conversation({ snapshot, limits, composerForm, leaving, socketAddress }).start());
+  import("./conversation.js").then(({ Conversation }) => {
+    new Conversation({ snapshot, limits, composerForm, leaving, socketAddress }).start();
+    sayAlive();
+  });
 } else {
   startEmptyPage();
+  sayAlive();
   addEventListener("load", () => setTimeout(() => import("./conversation.js"), 3000)); // what the next page will want
 }
 
@@ -49,4 +53,9 @@ function startEmptyPage() {
   addEventListener("pageshow", (event) => event.persisted && location.reload()); // come back to: the form has been sent
   onAct($("#main"), { suggest: (button) => composer.setText(button.textContent) });
   connection.start();
+}
+
+/** For whoever drives the page from outside: from here on keys and buttons do what the scripts make of them. */
+function sayAlive() {
+  document.documentElement.dataset.alive = "";
 }

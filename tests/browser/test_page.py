@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
@@ -32,7 +33,7 @@ async def test_a_person_signs_in_asks_and_sees_the_reply_stream(visit: Visit, up
 
 async def test_a_wrong_password_is_told_in_words(alice: User, open_page: OpenPage) -> None:
     visit = await open_page()
-    await visit.sign_in(password="wrong")
+    await visit.try_to_sign_in(password="wrong")
     await expect(visit.page.get_by_text(re.compile("not correct"))).to_be_visible()
 
 
@@ -64,7 +65,7 @@ async def test_stop_keeps_what_was_said(visit: Visit, upstream: Upstream) -> Non
     await visit.stop_button.click()
     await expect(visit.reply).to_contain_text("Stopped.")
     await expect(visit.stop_button).to_be_hidden()
-    await upstream.posts[0].until_closed(seconds=1)
+    await upstream.posts[0].until_closed()
     assert (await Message.objects.aget(role="assistant")).text == "Hello, world"
 
 
@@ -116,7 +117,7 @@ async def test_a_second_tab_shows_the_same(visit: Visit, open_page: OpenPage, up
     await expect(visit.reply).to_contain_text("One,")
     other = await open_page()
     await other.sign_in()
-    await other.page.goto(visit.page.url)
+    await other.goto(urlsplit(visit.page.url).path)
     await expect(other.reply).to_contain_text("One,")
     upstream.posts[0].go_on()
     for tab in (visit, other):
@@ -223,6 +224,7 @@ async def test_a_phone_shows_all_of_it(alice: User, open_page: OpenPage, upstrea
     assert await visit.page.evaluate("document.documentElement.scrollWidth") <= 360
     await visit.page.get_by_role("button", name="Show the conversations").click()
     await visit.sidebar.get_by_role("link", name="New conversation").click()
+    await visit.until_home()
     await expect(visit.composer).to_be_visible()
     assert await visit.page.evaluate("document.documentElement.scrollWidth") <= 360
 
@@ -261,12 +263,13 @@ async def test_a_conversation_can_be_renamed_and_deleted(visit: Visit) -> None:
     await entry.get_by_label("What to do with this conversation").click()
     await entry.get_by_role("button", name="Delete").click()
     await visit.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await visit.until_home()
     await expect(visit.page.get_by_text("New title")).to_have_count(0)
     assert not await Message.objects.aexists()
 
 
 async def test_signing_out_shows_the_way_in(visit: Visit) -> None:
-    await visit.page.get_by_text("Settings and sign out").click(force=True)
+    await visit.page.locator("summary", has_text="Settings and sign out").click()
     await visit.page.get_by_role("button", name="Sign out").click()
     await expect(visit.page.get_by_role("button", name="Sign in")).to_be_visible()
 
