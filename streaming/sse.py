@@ -4,6 +4,9 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-
 """
 
 BOM = b"\xef\xbb\xbf"
+#: Some gateways wait for the whole reply and send it as one event: two megabytes of it, with
+#: all that is not ASCII as \\u and four digits, must pass.
+LARGEST_EVENT = 8 * 1024 * 1024
 
 
 class EventTooLarge(ValueError):
@@ -22,7 +25,7 @@ class EventStream:
     the specification wants.
     """
 
-    def __init__(self, max_event_bytes: int = 1024 * 1024) -> None:
+    def __init__(self, max_event_bytes: int = LARGEST_EVENT) -> None:
         self._max = max_event_bytes
         self._partial: list[bytes] = []  # the line that has no end yet, in fragments
         self._data: list[bytes] = []  # the data lines of the event that has no end yet

@@ -4,12 +4,17 @@ after the first byte of an answer."""
 from __future__ import annotations
 
 import itertools
+import re
 import time
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from conversations.models import Message
-from streaming.models import Provider
+from streaming.models import Provider, Run
+from streaming.upstream import IN_THE_MIDDLE
 from tests.conftest import Chat
 from tests.scripts import (
     Chunk,
@@ -34,7 +39,7 @@ from tests.scripts import (
 )
 from tests.services import free_port
 from tests.tab import Event, Tab
-from tests.upstream import Upstream
+from tests.upstream import Answer, Upstream
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,7 +76,8 @@ async def is_told(tab: Tab, ended: Event) -> None:
         ),
         pytest.param([Data("{not json"), Stall()], {}, id="bad JSON"),
         pytest.param([Data("[1, 2]"), Stall()], {}, id="JSON that is no chunk"),
-        pytest.param([Raw(b"x" * 3_000_000), Stall()], {}, id="a line without an end"),
+        pytest.param([Data({"choices": [{"delta": {"content": 5}}]}), Stall()], {}, id="a text that is none"),
+        pytest.param([Chunk({}, "error")], {}, id="an error as the reason of the end"),
     ],
 )
 async def test_a_reply_that_breaks_off_keeps_its_text_and_says_so(
@@ -86,6 +92,49 @@ async def test_a_reply_that_breaks_off_keeps_its_text_and_says_so(
     await is_told(alice_tab, ended)
     assert len(upstream.posts) == 1
     await upstream.posts[0].until_ended()
+
+
+#: What an error inside a stream looks like at OpenAI, OpenRouter, vLLM (now and before), Ollama, Anthropic and Gemini.
+ERRORS_IN_A_STREAM: list[tuple[Any, str]] = [
+    ({"error": {"message": "sk-secret", "type": "server_error", "param": None, "code": None}}, "server_error"),
+    ({"error": {"message": "sk-secret", "code": "rate_limit_exceeded"}}, "rate_limited"),
+    ({"error": {"message": "sk-secret", "code": 429}}, "rate_limited"),
+    ({"error": {"message": "sk-secret", "code": "503"}}, "overloaded"),
+    ({"error": {"code": 502, "message": "sk-secret"}, "choices": [{"delta": {"content": ""}, "finish_reason": "error"}]}, "server_error"),
+    ({"error": {"message": "sk-secret", "type": "BadRequestError", "param": None, "code": 400}}, "refused"),
+    ({"object": "error", "message": "sk-secret", "type": "BadRequestError", "param": None, "code": 400}, "refused"),
+    ({"error": "sk-secret: model runner has unexpectedly stopped"}, "server_error"),
+    ({"type": "error", "error": {"type": "overloaded_error", "message": "sk-secret"}}, "overloaded"),
+    ({"error": {"code": 429, "message": "sk-secret", "status": "RESOURCE_EXHAUSTED"}}, "rate_limited"),
+    ({"error": {"message": "sk-secret", "code": "insufficient_quota"}}, "insufficient_quota"),
+    ({"error": {"message": "sk-secret: maximum context length is 5 tokens", "code": 400}}, "context_length_exceeded"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("before", [[], ["Hello"]], ids=["before the first word", "after it"])
+async def test_an_error_in_the_stream_ends_the_reply_in_every_form(
+    alice_tab: Tab, upstream: Upstream, before: list[Step]
+) -> None:
+    for error, code in ERRORS_IN_A_STREAM:
+        upstream.answer(Script([*before, Data(error), Stall()]))
+        ended = await ending_of(alice_tab)
+        assert ended["status"] == ("interrupted" if before else "failed")
+        assert ended["error"]["code"] == (
+            code if code not in ("server_error", "refused") or not before else IN_THE_MIDDLE[0]
+        )
+        await is_told(alice_tab, ended)
+    assert "sk-secret" not in str(alice_tab.events)
+    assert len(upstream.posts) == len(ERRORS_IN_A_STREAM)
+
+
+async def test_words_in_the_chunk_of_an_error_are_kept(alice_tab: Tab, upstream: Upstream) -> None:
+    chunk = {
+        "choices": [{"index": 0, "delta": {"content": " world"}, "finish_reason": "error"}],
+        "error": {"code": 502},
+    }
+    upstream.answer(Script(["Hello", Data(chunk)]))
+    ended = await ending_of(alice_tab)
+    assert (ended["status"], alice_tab.texts[ended["reply"]]) == ("interrupted", "Hello world")
 
 
 async def test_bad_utf8_is_shown_as_such_and_loses_nothing_else(alice_tab: Tab, upstream: Upstream) -> None:
@@ -137,6 +186,10 @@ async def test_bytes_cut_anywhere_are_the_same_text(
         [Chunk({"role": "assistant"}), "a", Raw(b": keep-alive\n\n"), Raw(b"event: ping\nid: 1\nretry: 5\n\n"), "b"],
         ["a", Raw(b'data: {"choices": [{"index": 0,\ndata: "delta": {"content": "b"}}]}\n\n')],
         [Raw(b'\xef\xbb\xbfdata:{"choices":[{"delta":{"content":"ab"}}]}\n\n')],
+        ["a", Data({"choices": [{"index": 1, "delta": {"content": "x"}}, {"index": 0, "delta": {"content": "b"}}]})],
+        [Chunk({"content": "x"}, "length", index=1), "a", Chunk({"content": "x"}, "stop", index=2), "b"],
+        ["a", Data({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}}), "b"],
+        ["a", Data({"choices": None, "usage": None, "error": None}), Data({"id": "x", "object": "ping"}), "b"],
         [
             "a",
             Data({"choices": [{"delta": {"content": "b"}, "finish_reason": None, "logprobs": {"x": [1]}}], "x_new": 1}),
@@ -209,11 +262,20 @@ async def test_an_empty_reply_is_a_failure_that_says_so(alice_tab: Tab, upstream
     [
         pytest.param(refuses(400, "sk-secret: bad request"), id="400"),
         pytest.param(refuses(401, "sk-secret is no key", "invalid_api_key"), id="401"),
+        pytest.param(refuses(402), id="402"),
         pytest.param(refuses(403), id="403"),
         pytest.param(refuses(404, "The model `small` does not exist", "model_not_found"), id="404"),
         pytest.param(refuses(422), id="422"),
         pytest.param(out_of_quota(), id="429 out of quota"),
+        pytest.param(refuses(429, "No", "insufficient_quota", Retry_After="1"), id="429 out of quota, with a wait"),
         pytest.param(daily_limit(), id="429 daily limit"),
+        pytest.param(
+            refuses(429, "Rate limit exceeded: free-models-per-day."), id="429 daily limit without a word when"
+        ),
+        pytest.param(refuses(413), id="413"),
+        pytest.param(refuses(400, "Refused by the content management policy", "content_filter"), id="400 filtered"),
+        pytest.param(Script(raw=b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), id="no HTTP"),
+        pytest.param(Script(raw=b"HTTP/1.1 401 No\r\nContent-Length: 99\r\n\r\n{"), id="401 cut off"),
         pytest.param(page(), id="a web page"),
         pytest.param(page(404), id="a web page that is not found"),
         pytest.param(redirects("/v1/elsewhere"), id="a redirect"),
@@ -231,8 +293,11 @@ async def test_what_another_try_would_not_change_fails_at_once(
     assert len(upstream.requests) == 1
 
 
-async def test_each_refusal_has_a_sentence_of_its_own(alice_tab: Tab, upstream: Upstream) -> None:
-    scripts = [refuses(401), refuses(404), out_of_quota(), refuses(400), page()]
+async def test_each_refusal_has_a_sentence_of_its_own(alice_tab: Tab, upstream: Upstream, chat: Chat) -> None:
+    chat(attempts=1)
+    daily = refuses(429, "Rate limit exceeded: free-models-per-day.")
+    scripts = [refuses(status) for status in (400, 401, 403, 404, 408, 429, 500, 503)]
+    scripts += [out_of_quota(), daily_limit(), daily, page(), Script(before=[Reset()]), Script(raw=b"no HTTP\r\n\r\n")]
     sentences = set()
     for script in scripts:
         upstream.answer(script)
@@ -254,6 +319,9 @@ async def test_each_refusal_has_a_sentence_of_its_own(alice_tab: Tab, upstream: 
         pytest.param(refuses(500), id="500"),
         pytest.param(refuses(502), id="502"),
         pytest.param(overloaded(), id="503"),
+        pytest.param(refuses(504), id="504"),
+        pytest.param(refuses(529, "Overloaded", "overloaded_error"), id="529"),
+        pytest.param(Script(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"), id="closed after the head"),
         pytest.param(Script(before=[Reset()]), id="reset before the head"),
         pytest.param(Script(before=[Drop()]), id="closed before the head"),
     ],
@@ -291,7 +359,9 @@ async def test_a_refused_connection_fails_in_the_end(alice_tab: Tab, upstream: U
     chat(attempts=2, base_url=f"http://127.0.0.1:{free_port()}/v1")
     ended = await ending_of(alice_tab)
     assert ended["status"] == "failed"
+    assert ended["error"]["detail"] == "The model's server cannot be reached."
     await is_told(alice_tab, ended)
+    assert (await Run.objects.aget(reply_id=ended["reply"])).attempts == 2
 
 
 async def test_an_upstream_that_comes_back_is_reached(alice_tab: Tab, upstream: Upstream, chat: Chat) -> None:
@@ -308,7 +378,7 @@ async def test_silence_before_the_first_token_fails(alice_tab: Tab, upstream: Up
     upstream.always(Script(before=[Stall()]))
     began = time.monotonic()
     ended = await ending_of(alice_tab)
-    assert ended["status"] == "failed"
+    assert (ended["status"], ended["error"]["detail"]) == ("failed", "The model said nothing for too long.")
     assert 0.25 < time.monotonic() - began < 3
     await is_told(alice_tab, ended)
     await upstream.posts[0].until_closed(seconds=1)
@@ -331,13 +401,17 @@ async def test_the_first_token_has_more_time_than_the_others(alice_tab: Tab, ups
 # Retry-After
 
 
-@pytest.mark.parametrize("form", ["seconds", "date", "milliseconds"])
+@pytest.mark.parametrize("form", ["seconds", "fraction", "date", "milliseconds", "words", "counter", "overloaded"])
 async def test_retry_after_is_honoured(alice_tab: Tab, upstream: Upstream, chat: Chat, form: str) -> None:
     chat(retry_seconds=0.01)
     asks = {
         "seconds": lambda: too_fast("1"),
+        "fraction": lambda: too_fast("1.2"),
         "date": lambda: too_fast(in_seconds(2)),
         "milliseconds": lambda: too_fast(None, retry_after_ms="1000"),
+        "words": lambda: refuses(429, "Rate limit reached. Please try again in 1.1s."),
+        "counter": lambda: too_fast(None, x_ratelimit_remaining_requests="0", x_ratelimit_reset_requests="1s50ms"),
+        "overloaded": lambda: overloaded("1"),
     }
     upstream.answer(lambda request: asks[form](), Script(["At last."]))
     ended = await ending_of(alice_tab)
@@ -345,6 +419,56 @@ async def test_retry_after_is_honoured(alice_tab: Tab, upstream: Upstream, chat:
     first, second = upstream.posts
     # A date has whole seconds only.
     assert 0.9 < second.arrived_at - first.arrived_at < 3
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    ["soon", "-5", "nan", "-inf", "5 seconds", "Mon, 99 May 2026 03:02:31 GMT", "Mon, 04 May 2020 03:02:31 GMT"],
+)
+async def test_a_retry_after_that_says_nothing_is_as_good_as_none(
+    alice_tab: Tab, upstream: Upstream, chat: Chat, nonsense: str
+) -> None:
+    chat(retry_seconds=0.01)
+    upstream.answer(too_fast(nonsense), Script(["At last."]))
+    assert (await ending_of(alice_tab))["status"] == "done"
+    assert len(upstream.posts) == 2
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        too_fast("3600"),
+        lambda request: too_fast(in_seconds(3600)),
+        too_fast(None, retry_after_ms="3600000"),
+        overloaded("3600"),
+        refuses(429, "Rate limit reached on requests per day (RPD): Limit 200. Please try again in 1h0m0s."),
+        too_fast(None, x_ratelimit_remaining_requests="0", x_ratelimit_reset_requests="60m"),
+    ],
+    ids=["seconds", "date", "milliseconds", "overloaded", "words", "counter"],
+)
+async def test_a_limit_that_ends_much_later_fails_at_once_and_says_when(
+    alice_tab: Tab, upstream: Upstream, script: Answer
+) -> None:
+    upstream.always(script)
+    ended = await ending_of(alice_tab)
+    told = re.fullmatch(r"The server takes no more questions until (.*) UTC\.", ended["error"]["detail"])
+    assert told
+    when = datetime.strptime(f"{told[1]} +0000", "%Y-%m-%d %H:%M %z") - timezone.now()
+    assert timedelta(minutes=50) < when < timedelta(minutes=70)
+    assert ended["error"]["retryable"]
+    await is_told(alice_tab, ended)
+    assert len(upstream.posts) == 1
+
+
+async def test_a_limit_that_ends_in_a_thousand_years_is_no_time_to_be_told(alice_tab: Tab, upstream: Upstream) -> None:
+    upstream.always(too_fast("9" * 300))
+    ended = await ending_of(alice_tab)
+    assert (ended["status"], ended["error"]["detail"]) == ("failed", "The server is asked too often.")
+
+
+async def test_a_daily_limit_is_waited_for_where_it_is_over_in_a_moment(alice_tab: Tab, upstream: Upstream) -> None:
+    upstream.answer(refuses(429, "Requests per day (RPD): please try again in 400ms."), Script(["At last."]))
+    assert (await ending_of(alice_tab))["status"] == "done"
 
 
 async def test_a_wait_is_visible(alice_tab: Tab, upstream: Upstream) -> None:
