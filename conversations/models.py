@@ -7,6 +7,7 @@ commands of the protocol are methods that write all their rows in one transactio
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -617,13 +618,20 @@ def beginnings(of: str = "") -> dict[str, Any]:
 
 def grown_texts(reply_ids: Iterable[int], limit: int | None = None) -> dict[int, dict[str, str]]:
     """Return what is stored of each running reply, `{reply: {part: text}}`; of longer ones at least the first `limit`
-    characters."""
+    characters.
+
+    A database that loses what it had committed (PostgreSQL with synchronous_commit=off that is killed) leaves a gap. What
+    is behind it has no place in the text that can be told, so the text ends there until the reply does.
+    """
     texts: dict[int, dict[str, list[str]]] = {pk: {"text": [], "reasoning": []} for pk in reply_ids}
+    ends: Counter[tuple[int, str]] = Counter()
     pieces = Piece.objects.filter(reply_id__in=list(texts)).order_by("start")
     if limit is not None:
         pieces = pieces.filter(start__lt=limit)
-    for reply_id, part, text in pieces.values_list("reply_id", "part", "text"):
-        texts[reply_id][part].append(text)
+    for reply_id, part, start, text in pieces.values_list("reply_id", "part", "start", "text"):
+        if start == ends[reply_id, part]:
+            texts[reply_id][part].append(text)
+            ends[reply_id, part] += len(text)
     return {pk: {part: "".join(found) for part, found in parts.items()} for pk, parts in texts.items()}
 
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from conversations.models import Change, Conversation, Message, Piece, record_change
+from conversations.models import Change, Conversation, Message, grown_texts, record_change
 
 from . import catalogue
 from .models import Run
@@ -64,14 +64,11 @@ def shortened(job: Job, refusal: Refusal) -> Job | None:
 
 def load_reply(run: Run) -> Reply:
     """Return a reply as far as it is stored."""
-    parts: dict[str, list[str]] = {"text": [], "reasoning": []}
-    pieces = Piece.objects.filter(reply_id=run.reply_id).order_by("start")
-    for part, text in pieces.values_list("part", "text"):
-        parts[part].append(text)
+    texts = grown_texts([run.reply_id])[run.reply_id]
     reply = Reply()
     reply.begin()
-    reply.said["text"].append("".join(parts["text"]))
-    reply.said["reasoning"].append("".join(parts["reasoning"]))
+    reply.said["text"].append(texts["text"])
+    reply.said["reasoning"].append(texts["reasoning"])
     return reply
 
 

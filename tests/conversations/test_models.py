@@ -586,6 +586,13 @@ def test_grown_texts_join_the_pieces_of_each_part(conversation: Conversation, al
     }
 
 
+def test_a_grown_text_ends_where_the_database_has_lost_a_piece(conversation: Conversation, alice: User) -> None:
+    reply = conversation.post(alice, "What is 1 + 1?", "c1").reply
+    for start, text in ((0, "One and"), (11, " is two.")):
+        Piece.objects.create(reply=reply, part=Piece.Part.TEXT, start=start, text=text)
+    assert grown_texts([reply.pk])[reply.pk]["text"] == "One and"
+
+
 def test_grown_texts_of_nothing_are_none() -> None:
     assert grown_texts([]) == {}
 
