@@ -24,7 +24,7 @@ from . import access, events
 from .cursors import CatchUp, Wanted, size_of
 from .models import Run
 from .reply import Part
-from .rooms import LONGEST_LOG, Beginning, Entry, Have, LiveReply
+from .rooms import LONGEST_LOG, Beginning, Entry, Have
 
 #: Events since a version that are cheaper than a snapshot, in bytes.
 LARGEST_CHANGES = 64 * 1024
@@ -226,19 +226,6 @@ def load_newest(pks: list[str], ends: dict[int, Have]) -> tuple[dict[str, int], 
     """Return all that the safety net asks for, in two queries: the versions of these conversations, and the pieces
     behind these ends."""
     return load_versions(pks), load_pieces(ends)
-
-
-def load_replies(pk: str, replies: Iterable[int]) -> dict[int, LiveReply]:
-    """Return replies of one conversation as they are stored, running or ended."""
-    found = Message.objects.filter(conversation_id=pk, pk__in=list(replies))
-    texts = grown_texts(message.pk for message in found if message.is_running)
-    return {
-        message.pk: LiveReply.mirror(
-            message.pk,
-            **texts.get(message.pk, {"text": message.text, "reasoning": message.reasoning}),
-        )
-        for message in found
-    }
 
 
 def load_sidebar_entries(pk: str) -> list[tuple[int, dict[str, Any]]]:

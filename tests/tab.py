@@ -80,6 +80,7 @@ class Tab:
         self.version = 0
         self.conversation: dict[str, Any] = {}
         self.messages: dict[str, dict[str, Any]] = {}
+        self.lengths: dict[str, dict[str, int]] = {}  # of ended messages that came without their ends
         self.texts: dict[str, str] = {}
         self.reasonings: dict[str, str] = {}
         self.statuses: dict[str, str] = {}
@@ -188,8 +189,12 @@ class Tab:
         return Asked(answer["message"], answer["reply"])
 
     async def sync(self) -> None:
-        running = [reply for reply, status in self.statuses.items() if status in RUNNING]
-        await self.send("sync", version=self.version, replies={reply: self.have(reply) for reply in running})
+        growing = [reply for reply, status in self.statuses.items() if status in RUNNING or self.lacks_some(reply)]
+        await self.send("sync", version=self.version, replies={reply: self.have(reply) for reply in growing})
+
+    def lacks_some(self, message: str) -> bool:
+        """Did it come with the beginnings of its texts, and is the rest still on its way?"""
+        return any(self.have(message)[part] < length for part, length in self.lengths.get(message, {}).items())
 
     async def sync_reply(self, reply: str) -> None:
         await self.send("sync", replies={reply: self.have(reply)})
@@ -240,6 +245,10 @@ class Tab:
             if message["status"] not in RUNNING:
                 self.take_text(known, "text", message["text"])
                 self.take_text(known, "reasoning", message["reasoning"])
+            if "length" in message:
+                self.lengths[known] = {"text": message["length"], "reasoning": message["reasoning_length"]}
+                if (len(message["text"]), len(message["reasoning"])) != (message["text_end"], message["reasoning_end"]):
+                    self.wrongs.append(f"the ends of {known} are not the lengths of its parts")
 
     async def receive_reply_snapshot(self, event: dict[str, Any]) -> None:
         self.statuses[event["reply"]] = event["status"]
