@@ -17,6 +17,7 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from streaming import process  # noqa: E402
+from streaming.line import line_under  # noqa: E402
 from streaming.origins import OriginValidator  # noqa: E402
 from streaming.routing import websocket_urlpatterns  # noqa: E402
 
@@ -32,7 +33,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await live(receive, send)
     else:
         process.start()
-        await router(scope, receive, send)
+        await router({**scope, "line": line_under(send)}, receive, send)
 
 
 async def live(receive: Any, send: Any) -> None:

@@ -27,6 +27,7 @@ urlpatterns = [
         doors.event_stream,
         name="conversation-events",
     ),
+    path("events/", doors.sidebar_stream, name="events"),
     path("sidebar/", pages.sidebar, name="sidebar"),
     path("accounts/", include("allauth.urls")),
     path("i18n/", include("django.conf.urls.i18n")),

@@ -77,12 +77,6 @@ class Bookmark:
         newest = list(self.replies.items())[-MOST_SYNCED:]
         return ",".join([str(self.version), *(f"{pk}.{have.text}.{have.reasoning}" for pk, have in newest)])
 
-    @property
-    def begun(self) -> dict[str, Have]:
-        """The replies of which something is held. Of the others a snapshot says no more
-        than deltas would, and what they wait for besides."""
-        return {pk: have for pk, have in self.replies.items() if have.text or have.reasoning}
-
     def receive(self, frame: str) -> None:
         """Take in an event that is sent."""
         event = _decode(frame)

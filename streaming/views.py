@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import math
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -17,6 +18,7 @@ from django.http import (
     HttpResponseBase,
     StreamingHttpResponse,
 )
+from django.utils.cache import patch_cache_control
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
@@ -25,14 +27,14 @@ from conversations.refusals import Refused
 
 from . import events, process
 from .commands import UNAVAILABLE, carry_out
-from .consumers import version_in
-from .cursors import Reader
-from .hub import Hub
+from .event_stream import Listener
+from .pace import Paces
 
 log = logging.getLogger(__name__)
 
-#: Proxies cut a connection on which nothing was said for a minute, some for 30 s.
-HEARTBEAT_SECONDS = 15.0
+#: When to come back after a refusal that passes by itself.
+BUSY_SECONDS = 5
+RESTART_SECONDS = 1
 
 STATUSES = {
     "not_found": 404,
@@ -44,26 +46,50 @@ STATUSES = {
     "unavailable": 503,
 }
 
+RESTARTING = Refused("unavailable", "The server is restarting.", retry_after=RESTART_SECONDS)
+NOT_SPOKEN = Refused("not_spoken", "This version of the protocol is not spoken here.")
+
+_paces: WeakKeyDictionary[process.Process, Paces] = WeakKeyDictionary()
+
 
 class SignedOut(Refused):
     """Nobody is signed in (any more)."""
 
 
+# Commands
+
+
 @require_POST
 async def commands(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Carry out one command: 200 with its answer, or 4xx with `code` and `detail`."""
+    command = None
     try:
-        user, conversation = await _admitted(request, pk)
+        user = await _user(request)
+        _check_pace(user)
+        conversation = await _conversation(user, pk)
         command = events.parse_command(request.body)
-        answer = await carry_out(command, conversation, user)
-        return _json(answer)
+        if isinstance(command, events.Ping):
+            return _json(events.pong(command))
+        return _json(await carry_out(command, conversation, user))
     except Refused as refused:
-        return _refused(refused)
+        return _refused(refused, command)
     except RequestDataTooBig:
         return _refused(Refused("too_large", "This is more than a command can be."))
     except Error:
         log.exception("a command was not carried out")
-        return _refused(UNAVAILABLE)
+        return _refused(UNAVAILABLE, command)
+
+
+def _check_pace(user: Any) -> None:
+    """As many commands by POST as frames on a socket, for all of somebody's tabs."""
+    paces = _paces.setdefault(process.start(), Paces())
+    now = asyncio.get_running_loop().time()
+    wait = paces.seconds_to_wait(user.pk, settings.CHAT.frames_per_minute, now)
+    if wait > 0:
+        raise Refused("too_fast", "Too many commands at once. Wait a moment.", retry_after=math.ceil(wait))
+
+
+# Event streams
 
 
 @require_GET
@@ -71,90 +97,67 @@ async def commands(request: HttpRequest, pk: UUID) -> HttpResponse:
 async def event_stream(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     """Send the events of a conversation as Server-Sent Events; `Last-Event-ID` or
     `?version=` say up to where the reader holds them."""
+    return await _stream(request, pk)
+
+
+@require_GET
+@never_cache
+async def sidebar_stream(request: HttpRequest) -> HttpResponseBase:
+    """Send what changes in the user's sidebar, to a page that shows no conversation."""
+    return await _stream(request, None)
+
+
+async def _stream(request: HttpRequest, pk: UUID | None) -> HttpResponseBase:
     try:
-        user, conversation = await _admitted(request, pk)
+        user = await _user(request)
+        if pk is not None:
+            await _conversation(user, pk)
+        _check_seats(user)
     except Refused as refused:
         return _refused(refused)
-    here = process.start()
-    hub = here.hub
-    if here.is_stopping:
-        return _refused(Refused("unavailable", "The server restarts."))
-    if hub.readers_of(user.pk) >= settings.CHAT.sockets_per_user:
-        return _refused(Refused("too_fast", "Too many open pages.", retry_after=5))
-    last = request.headers.get("Last-Event-ID", "")
-    version = version_in(f"version={last}".encode())
-    if version is None:
-        version = version_in(request.META["QUERY_STRING"].encode())
-    stream = _events(hub, user, conversation.pk, request.session.session_key, version)
-    response = StreamingHttpResponse(stream, content_type="text/event-stream")
-    # nginx would gather the events until its buffer is full.
+    except Error:
+        log.exception("an event stream was not opened")
+        return _refused(UNAVAILABLE)
+    response = StreamingHttpResponse(Listener(request, user, pk).chunks(), content_type="text/event-stream")
+    # nginx would gather the events until its buffer is full, others would pack them.
     response.headers["X-Accel-Buffering"] = "no"
+    patch_cache_control(response, no_transform=True)
     return response
 
 
-async def _admitted(request: HttpRequest, pk: UUID) -> tuple[Any, Conversation]:
+def _check_seats(user: Any) -> None:
+    here = process.start()
+    if here.is_stopping:
+        raise RESTARTING
+    if here.hub.readers_of(user.pk) >= settings.CHAT.sockets_per_user:
+        raise Refused("too_fast", "Too many open pages.", retry_after=BUSY_SECONDS)
+
+
+# Both
+
+
+async def _user(request: HttpRequest) -> Any:
+    if not events.is_spoken(request.META["QUERY_STRING"].encode()):
+        raise NOT_SPOKEN
     user = await request.auser()
     if not user.is_authenticated:
         raise SignedOut("forbidden", "Sign in first.")
+    return user
+
+
+async def _conversation(user: Any, pk: UUID) -> Conversation:
     conversation = await Conversation.objects.visible_to(user).filter(pk=pk).afirst()
     if conversation is None:
         raise Refused("not_found", "There is no such conversation.")
-    return user, conversation
+    return conversation
 
 
-async def _events(hub: Hub, user: Any, pk: UUID, session_key: str | None, version: int | None) -> AsyncIterator[bytes]:
-    woken = asyncio.Event()
-    reader = Reader(
-        woken.set,
-        user_id=user.pk,
-        session_key=session_key or "",
-        max_unacked=settings.CHAT.buffer_bytes,
-    )
-    hub.seat(reader, pk)
-    try:
-        if version is None:
-            seen = await hub.give_snapshot(reader, user)
-        else:
-            seen = await hub.give_changes(reader, user, version)
-        if not seen:
-            reader.close(events.Close.NOT_FOUND)
-        async for frame in _with_heartbeat(hub.frames(reader, woken)):
-            if frame is None:
-                yield b": still here\n\n"
-            else:
-                yield _event(frame, reader.told)
-                # Whoever asked for more has taken in what came before.
-                reader.receive_ack(reader.sent)
-    finally:
-        hub.unseat(reader)
-
-
-async def _with_heartbeat(frames: AsyncIterator[str]) -> AsyncIterator[str | None]:
-    """Yield the frames, and None whenever there was none for a while."""
-    following = asyncio.ensure_future(anext(frames, ""))
-    try:
-        while True:
-            done, _ = await asyncio.wait({following}, timeout=HEARTBEAT_SECONDS)
-            if not done:
-                yield None
-            elif frame := following.result():
-                yield frame
-                following = asyncio.ensure_future(anext(frames, ""))
-            else:
-                return
-    finally:
-        following.cancel()
-
-
-def _event(frame: str, version: int | None) -> bytes:
-    mark = "" if version is None else f"id: {version}\n"
-    # JSON has no raw line ends, so a frame is one line of data.
-    return f"{mark}data: {frame}\n\n".encode()
-
-
-def _refused(refused: Refused) -> HttpResponse:
+def _refused(refused: Refused, command: events.Command | None = None) -> HttpResponse:
     status = 401 if isinstance(refused, SignedOut) else STATUSES.get(refused.code, 400)
-    return _json(events.command_refused(refused), status)
+    response = _json(events.command_refused(refused, command), status)
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(math.ceil(refused.facts.get("retry_after", RESTART_SECONDS)))
+    return response
 
 
 def _json(content: Any, status: int = 200) -> HttpResponse:

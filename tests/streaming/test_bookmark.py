@@ -121,9 +121,3 @@ def test_it_does_not_grow_without_end() -> None:
     read = Bookmark.parse(str(Bookmark(7, replies)))
     assert read is not None
     assert list(read.replies) == list(replies)[50:]
-
-
-def test_only_what_has_begun_is_gone_on_with() -> None:
-    bookmark = Bookmark.parse("7,41.0.0,42.1.0,43.0.1")
-    assert bookmark is not None
-    assert list(bookmark.begun) == ["42", "43"]

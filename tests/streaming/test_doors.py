@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -17,9 +16,7 @@ from websockets.exceptions import InvalidStatus
 from conversations.models import Conversation, Membership, Message
 from streaming.consumers import ConversationConsumer
 from tests.conftest import Chat, LiveServer, OpenTab, csrf_client
-from tests.scripts import Hold, Script
 from tests.tab import CommandRefused, Tab
-from tests.upstream import Upstream
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -303,100 +300,3 @@ async def test_no_door_is_open_without_a_session(server: LiveServer, conversatio
         url = f"/conversations/{conversation.pk}/{address}"
         answer = await (client.post(url, json=sending()) if address == "commands/" else client.get(url))
     assert answer.status_code in (302, 401, 403)
-
-
-# The event stream
-
-
-class EventReader:
-    """Reads Server-Sent Events: (id, event) pairs."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        self.lines = response.aiter_lines()
-        self.last_id = ""
-
-    async def next(self) -> dict[str, Any]:
-        data = ""
-        async for line in self.lines:
-            if line.startswith("id:"):
-                self.last_id = line[3:].strip()
-            elif line.startswith("data:"):
-                data += line[5:].strip()
-            elif not line and data:
-                event: dict[str, Any] = json.loads(data)
-                return event
-        raise EOFError
-
-    async def until(self, kind: str) -> list[dict[str, Any]]:
-        events = [await self.next()]
-        while events[-1]["type"] != kind:
-            events.append(await self.next())
-        return events
-
-
-async def test_the_event_stream_tells_the_same_as_the_socket(
-    alice_client: httpx2.AsyncClient, alice_tab: Tab, conversation: Conversation
-) -> None:
-    async with alice_client.stream("GET", events_url(conversation)) as response:
-        assert response.headers["content-type"].startswith("text/event-stream")
-        events = EventReader(response)
-        assert (await events.next())["type"] == "conversation_snapshot"
-        asked = await alice_tab.ask("Hello")
-        told = await events.until("reply_ended")
-        text = "".join(event["text"] for event in told if event["type"] == "reply_delta")
-        assert text == "You said: Hello"
-        assert told[-1]["reply"] == asked.reply
-
-
-async def test_the_event_stream_goes_on_after_the_last_event_id(
-    alice_client: httpx2.AsyncClient, alice_tab: Tab, conversation: Conversation, upstream: Upstream
-) -> None:
-    upstream.answer(Script(["One, ", Hold(), "two."]))
-    url = events_url(conversation)
-    async with alice_client.stream("GET", url) as response:
-        events = EventReader(response)
-        await events.next()
-        asked = await alice_tab.ask("Count")
-        await events.until("reply_delta")
-        last_id = events.last_id
-    upstream.posts[0].go_on()
-    await alice_tab.until_ended(asked.reply)
-    async with alice_client.stream("GET", url, headers={"Last-Event-ID": last_id}) as response:
-        told = await EventReader(response).until("reply_ended")
-    assert "conversation_snapshot" not in [event["type"] for event in told]
-    assert "message_created" not in [event["type"] for event in told]
-
-
-async def test_an_event_stream_that_is_cut_after_any_event_goes_on_with_the_next_version(
-    alice_client: httpx2.AsyncClient, alice_tab: Tab, conversation: Conversation
-) -> None:
-    for text in ("One", "Two"):
-        await alice_tab.until_ended((await alice_tab.ask(text)).reply)
-    newest, last_id, versions = alice_tab.version, "0", list[int]()
-    while last_id != str(newest):
-        headers = {"Last-Event-ID": last_id}
-        async with alice_client.stream("GET", events_url(conversation), headers=headers) as response:
-            events = EventReader(response)
-            while "version" not in (event := await events.next()):
-                pass  # the sidebar has none
-            versions.append(event["version"])
-            last_id = events.last_id
-    assert newest
-    assert versions == list(range(1, newest + 1))
-
-
-async def test_the_event_stream_ends_for_who_is_removed(
-    server: LiveServer, bob: User, conversation: Conversation, invite: Invite
-) -> None:
-    await invite(bob, conversation, "reader")
-    async with (
-        csrf_client(server, bob) as client,
-        client.stream("GET", events_url(conversation), timeout=2) as response,
-    ):
-        events = EventReader(response)
-        await events.next()
-        membership = await Membership.objects.aget(user=bob)
-        await membership.adelete()
-        with pytest.raises(EOFError):
-            while True:
-                await events.next()
