@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import DataError, connection
+from django.db import DataError, InterfaceError, InternalError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -121,6 +122,19 @@ def test_the_first_gain_makes_a_reply_streaming(reply: Message) -> None:
     reply.refresh_from_db()
     assert (reply.status, writer.announced) == (Status.STREAMING, True)
     assert Run.objects.get().first_token_at is not None
+
+
+def test_of_many_replies_each_becomes_streaming_under_its_own_epoch(reply: Message, bob: User) -> None:
+    """Also where the same process has lost one and got it again: its older writer announces nothing."""
+    other = Conversation.start(bob).post(bob, "Hi", "b1").reply
+    older, alive = writer_of(claimed(reply)), writer_of(claimed(other))
+    taken_over(older.run, owner=older.run.owner)
+    insert_gains([(older, [Gain("text", 0, "a")]), (alive, [Gain("text", 0, "a")])])
+    assert dict(Message.objects.filter(role="assistant").values_list("pk", "status")) == {
+        reply.pk: Status.QUEUED,
+        other.pk: Status.STREAMING,
+    }
+    assert list(Run.objects.exclude(first_token_at=None)) == [alive.run]
 
 
 def test_a_batch_larger_than_a_statement_is_stored_whole(reply: Message, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,6 +295,50 @@ def test_what_locks_a_conversation_and_its_messages_takes_the_conversation_first
         changes = [query["sql"] for query in asked if query["sql"].startswith(("UPDATE", "INSERT", "DELETE"))]
         of_messages = [sql for sql in changes if "conversations_" in sql]
         assert of_messages[0].startswith('UPDATE "conversations_conversation"')
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed"), InternalError("read-only")])
+async def test_what_a_database_that_is_away_does_not_take_waits_unseen(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    published: list[list[Gain]] = []
+    tried = 0
+
+    def insert(batch: Sequence[tuple[Writer, list[Gain]]]) -> set[int]:
+        nonlocal tried
+        tried += 1
+        if tried < 3:
+            assert published == []
+            raise error
+        return set()
+
+    monkeypatch.setattr(store, "insert_gains", insert)
+    the_store = store.Store(0.001, lambda writer, gains: published.append(gains))
+    committing = asyncio.create_task(the_store.commit_gains())
+    writer = Writer(Run(reply_id=1), None, Reply(), on_lost=lambda: None)
+    writer.reply.receive_delta("text", "Hello")
+    the_store.gained(writer)
+    async with asyncio.timeout(5):
+        while not published:
+            assert (writer.reply.stored["text"], committing.done()) == (0, False)
+            await asyncio.sleep(0.001)
+    assert (published, writer.reply.stored["text"]) == ([[Gain("text", 0, "Hello")]], 5)
+    committing.cancel()
+    the_store.close()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_store_waits_for_sqlite_less_long_than_a_lease_lasts() -> None:
+    def waits() -> float:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout")
+            return float(cursor.fetchone()[0]) / 1000
+
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL has lock_timeout")
+    the_store = store.Store(0.016, lambda writer, gains: None)
+    assert await the_store.in_thread(waits) * 2 < settings.CHAT.lease_seconds
+    the_store.close()
 
 
 @pytest.mark.parametrize("error", [DataError("refused"), UnicodeEncodeError("utf-8", "\ud83d", 0, 1, "half")])
