@@ -111,7 +111,8 @@ async def test_cut_at_any_event_it_loses_and_doubles_nothing(
             opened += 1
             # One more event each time, so that it is cut at every kind of them.
             for _ in range(opened % 3 + 1):
-                await reader.next()
+                if asked.reply not in reader.endings:
+                    await reader.next()
     assert reader.texts[asked.reply] == script.text
     assert reader.wrongs == []
     assert opened > 3
