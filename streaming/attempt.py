@@ -91,6 +91,8 @@ async def listen(running: Running, question: Question, gained: Callable[[Writer]
         async with clocks(running), question.upstream.stream(endpoint, request) as stream:
             question.was_understood()
             async for data in stream:
+                if running.stop.is_set():
+                    break  # given back, perhaps: then it must not begin
                 receive_first_byte(running, gained)
                 receive(running, events.receive_data(data), endpoint, gained)
                 if running.reply.saw_done or running.reply.is_full:

@@ -55,6 +55,7 @@ class Hint:
     SIDEBAR = "user.sidebar"  # user, conversation, gone
     ACCESS = "user.access"  # user
     STOP = "reply.stop"  # reply
+    QUEUED = "reply.queued"  # reply
 
 
 # Commands

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import Error
 
 from . import access, events, readings
 from .catching_up import CatchingUp
@@ -277,7 +278,11 @@ class Hub:
         return [reader for readers in self._users.values() for reader in readers]
 
     async def say_bye(self) -> None:
-        """The process ends: ask everybody to come back in a moment."""
+        """The process ends: tell the ends of what was written here, and ask everybody to
+        come back in a moment."""
+        with contextlib.suppress(TimeoutError, Error):
+            async with asyncio.timeout(BYE_SECONDS):
+                await self._tell_all()
         for reader in self._all_readers():
             reader.tell(events.encode(events.bye("The server restarts.", BYE_AFTER_MS)))
             reader.close(Close.RESTART)
@@ -285,6 +290,11 @@ class Hub:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BYE_SECONDS):
                 await self._all_gone.wait()
+
+    async def _tell_all(self) -> None:
+        await self.catch_up()
+        while any(map(_lacks_something, self._all_readers())):  # noqa: ASYNC110 - what is waited for are many sockets
+            await asyncio.sleep(0.01)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
@@ -297,3 +307,7 @@ class Hub:
         if not task.cancelled() and (error := task.exception()):
             # The safety net comes round in a second.
             log.error("a hint was not followed: %s", error, exc_info=error)
+
+
+def _lacks_something(reader: Reader) -> bool:
+    return reader.room is not None and (reader.told or 0) < reader.room.version

@@ -99,4 +99,4 @@ def note_wait(run: Run, until: Any, reason: str) -> None:
 
 def give_back(run: Run) -> None:
     """Nothing was said yet: let another process run it, at once."""
-    run.mine().update(owner="", lease_until=None)
+    run.mine().update(owner="", lease_until=Now())

@@ -121,6 +121,12 @@ async def stop() -> None:
         await _current.stop()
 
 
+def hurry() -> None:
+    """End sooner: whoever asked for it does not want to wait."""
+    if _current is not None:
+        _current.runner.hurry()
+
+
 def current() -> Process | None:
     """Return the parts of this process while they live: there are none in a management
     command, and whoever commits there leaves it to the sweep of others."""

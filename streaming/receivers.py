@@ -40,7 +40,7 @@ def _changed(conversation_id: Any, version: int, **kwargs: Any) -> None:
 
 def _reply_queued(reply_id: int, **kwargs: Any) -> None:
     if here := process.current():
-        here.soon(here.runner.start_reply, reply_id)
+        here.soon(here.runner.reply_queued, reply_id)
 
 
 def _removing(conversation_id: Any, **kwargs: Any) -> None:

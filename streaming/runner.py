@@ -7,6 +7,7 @@ What a chunk means and how a reply ends is decided in `reply`, when to try again
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from datetime import timedelta
@@ -35,6 +36,8 @@ from .upstream import Endpoint, UpstreamError, Upstreams
 
 log = logging.getLogger(__name__)
 
+#: How long a reply may take to be stored after it was told to end, in a process that ends.
+SECONDS_TO_LET_GO = 5.0
 #: Looks at what nobody runs are a second apart; after a gap so long, or half a lease, something was wrong.
 LONGEST_GAP = 3.0
 #: How long owners are then left to renew their leases; they try at least every two seconds.
@@ -62,6 +65,7 @@ class Runner:
         self._upstreams = Upstreams(settings.CHAT.connect_seconds)
         self._demo = demo.Server()
         self._draining = False
+        self._drain_clock: asyncio.Timeout | None = None
         self._looked_at = asyncio.get_running_loop().time()
         self._calm_at = self._looked_at
 
@@ -91,7 +95,20 @@ class Runner:
             # Nobody may have begun it: whoever can claim it ends it.
             self.start_reply(reply_id)
 
+    def reply_queued(self, reply_id: int) -> None:
+        """A reply was queued here: run it, or let others know of it."""
+        if self._draining:
+            self._offer(reply_id)
+        else:
+            self.start_reply(reply_id)
+
+    def _offer(self, reply_id: int) -> None:
+        self._hub.say_to_processes({"type": Hint.QUEUED, "reply": reply_id})
+
     def receive_hint(self, hint: dict[str, Any]) -> bool:
+        if hint.get("type") == Hint.QUEUED:
+            self.start_reply(hint["reply"])
+            return True
         if hint.get("type") != Hint.STOP:
             return False
         if running := self._running.get(hint["reply"]):
@@ -99,15 +116,31 @@ class Runner:
         return True
 
     async def drain(self, seconds: float) -> None:
-        """Start nothing more, give what runs `seconds` to end, then end it with what it
-        has said. What has not begun to speak is given back for others to run."""
+        """Start nothing more. Give back at once what has not begun to speak, for others to
+        run; give the rest `seconds` to end, then end it with what it has said."""
         self._draining = True
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=seconds)
+        for running in list(self._running.values()):
+            if not running.first_byte:
+                running.interrupt("drain")
+        log.info("asked to end: %d replies have %g s to do so", len(self._tasks), seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds) as self._drain_clock:
+                await self._until_idle()
+        self._drain_clock = None
         for running in list(self._running.values()):
             running.interrupt("drain")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS_TO_LET_GO):
+                await self._until_idle()
+
+    async def _until_idle(self) -> None:
         if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=5)
+            await asyncio.wait(self._tasks.values())
+
+    def hurry(self) -> None:
+        """Wait no longer for replies to end by themselves."""
+        if self._drain_clock is not None and not self._drain_clock.expired():
+            self._drain_clock.reschedule(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
         for task in list(self._tasks.values()):
@@ -180,7 +213,8 @@ class Runner:
         if running.why == "lost":
             return
         if running.why == "drain" and not running.first_byte:
-            await self._threads.run(leases.give_back, run)
+            await self._threads.insist(leases.give_back, run)
+            self._offer(reply_id)
             return
         await self._finish(running, ending)
 
@@ -210,6 +244,8 @@ class Runner:
         self._hub.begin(writer)
         if run.stop_requested:
             running.interrupt("stop")
+        elif self._draining:
+            running.interrupt("drain")
         return running
 
     async def _ask(self, running: Running) -> Ending:

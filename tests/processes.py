@@ -52,10 +52,10 @@ class ServerProcess(Server):
         with urllib.request.urlopen(f"{self.url}/health/", timeout=5):
             pass
 
-    async def until_gone(self) -> int:
+    async def until_gone(self, seconds: float = EXIT_SECONDS) -> int:
         """Until the process has ended by itself; its exit code."""
         assert self.process is not None
         try:
-            return await asyncio.to_thread(self.process.wait, EXIT_SECONDS)
+            return await asyncio.to_thread(self.process.wait, seconds)
         except subprocess.TimeoutExpired:
-            raise TimeoutError(f"did not end in {EXIT_SECONDS} s:\n{self.log()}") from None
+            raise TimeoutError(f"did not end in {seconds} s:\n{self.log()}") from None
