@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol, Self
 
+import httpx2
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
 from tests.tab import RUNNING, CommandRefused, Event, Tab
@@ -124,6 +125,17 @@ class TortureTab(Tab):
         self.endings[reply].pop()
         await super().receive_reply_ended(event)
 
+    def pause(self) -> None:
+        """Read and acknowledge nothing."""
+        self.acks = False
+        if self.socket is not None:
+            self.socket.transport.pause_reading()
+
+    def go_on(self) -> None:
+        self.acks = True
+        if self.socket is not None and not self.socket.transport.is_closing():
+            self.socket.transport.resume_reading()
+
     async def command(self, kind: str, **fields: Any) -> Event:
         ref = await self.send(kind, **fields)
         await self.until(lambda: ref in self.answers or self.close_code is not None, ANSWER_SECONDS)
@@ -136,7 +148,7 @@ class TortureTab(Tab):
 
 
 #: What tells that a connection is of no use (any more); the client comes back then.
-LOST = (OSError, TimeoutError, WebSocketException, InvalidHandshake, AttributeError)
+LOST = (OSError, TimeoutError, WebSocketException, InvalidHandshake, httpx2.HTTPError)
 
 
 @dataclass
@@ -181,10 +193,15 @@ TEMPERS = (
 class Person:
     """One tab of one user, from the first look to the last."""
 
-    transport = "socket"
-
     def __init__(
-        self, name: str, stage: Stage, conversation: str, cookie: str, chance: random.Random, temper: Temper
+        self,
+        name: str,
+        stage: Stage,
+        conversation: str,
+        cookie: str,
+        chance: random.Random,
+        temper: Temper,
+        kind: type[TortureTab],
     ) -> None:
         self.name = name
         self.stage = stage
@@ -193,6 +210,7 @@ class Person:
         self.cookie = cookie
         self.chance = chance
         self.temper = temper
+        self.kind = kind
         self.tab = self.new_tab()
         self.tabs: list[TortureTab] = []
         self.open = False
@@ -202,7 +220,7 @@ class Person:
         self.unanswered: dict[str, tuple[Asked, dict[str, Any]]] = {}
 
     def new_tab(self) -> TortureTab:
-        tab = TortureTab("", cookie=self.cookie)
+        tab = self.kind("", cookie=self.cookie)
         tab.slow = self.temper.slow
         return tab
 
@@ -228,6 +246,7 @@ class Person:
             else:
                 await self.tab.open()
         except LOST:
+            self.note_close()
             return False
         self.records.connections += 1
         self.open = True
@@ -240,8 +259,11 @@ class Person:
             with contextlib.suppress(TimeoutError):
                 await self.tab.until(lambda: self.tab.close_code is not None or not self.open, 1.0)
         self.open = False
+        self.stage.closes[str(self.tab.close_code)] += 1
+        self.note_close()
+
+    def note_close(self) -> None:
         code = self.tab.close_code
-        self.stage.closes[str(code)] += 1
         if code in GONE_FOR_GOOD:
             self.gone_with, self.gone_at = code, time.monotonic()
 
@@ -265,17 +287,13 @@ class Person:
 
     async def sleep(self, seconds: float) -> None:
         """The lid is closed: nothing is read and nothing is said, while the connection seems to be there."""
-        socket = self.tab.socket
-        if self.open and socket is not None:
+        if self.open:
             tab = self.tab
-            socket.transport.pause_reading()
-            tab.acks = False
+            tab.pause()
             try:
                 await asyncio.sleep(seconds)
             finally:
-                tab.acks = True
-                if not socket.transport.is_closing():
-                    socket.transport.resume_reading()
+                tab.go_on()
 
     async def be_as_one_is(self) -> None:
         """Treat the own connection as the temper wants it, for ever."""

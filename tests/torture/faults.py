@@ -22,6 +22,7 @@ from tests.services import PostgresServer, RedisServer
 from tests.torture.clients import Person
 from tests.torture.plan import Planned
 from tests.torture.records import Fault, Guest, Records
+from tests.torture.streams import StreamTab
 from tests.torture.world import DATABASE, TorturedServer, World
 
 TABLES = (
@@ -254,7 +255,8 @@ class Saboteur:
         seat = self.guests.pop()
         async with self.noted(planned, "rights"):
             await asyncio.to_thread(until_it_works, take, seat)
-        guest = Guest(seat.person.name, planned.kind, seat.person.transport, time.monotonic())
+        transport = "event stream" if isinstance(seat.person.tab, StreamTab) else "socket"
+        guest = Guest(seat.person.name, planned.kind, transport, time.monotonic())
         self.records.guests.append(guest)
         self.taken.append((guest, seat.person))
 

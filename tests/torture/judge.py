@@ -404,13 +404,16 @@ def judge(records: Records) -> list[Verdict]:
 
 
 def recoveries(records: Records) -> list[float]:
-    """For each fault of a server or the database: how long after its end the first command was carried out again."""
+    """For each fault of a server or the database that no other one follows at once: how long after its end the first
+    command was carried out again."""
     answered = sorted(at for asked in records.asked for _, _, at in asked.answers)
+    serious = [fault for fault in records.faults if fault.target.startswith(("server", "database"))]
     found = []
-    for fault in records.faults:
-        if fault.target.startswith(("server", "database")):
-            mended = fault.ready_at or fault.ended or records.ended
-            after = [at for at in answered if at >= mended]
-            if after:
-                found.append(after[0] - mended)
+    for fault in serious:
+        mended = fault.ready_at or fault.ended or records.ended
+        after = next((at for at in answered if at >= mended), None)
+        if after is not None and not any(
+            mended - GRACE_SECONDS < other.began < after for other in serious if other is not fault
+        ):
+            found.append(after - mended)
     return found

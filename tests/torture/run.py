@@ -20,9 +20,10 @@ from django.test import Client
 from conversations.models import Change, Conversation, Membership, Message, Piece, Role
 from streaming.models import Run
 from tests.torture import plan
-from tests.torture.clients import LOST, TEMPERS, Person, Stage, Temper, mark_of
+from tests.torture.clients import LOST, TEMPERS, Person, Stage, Temper, TortureTab, mark_of
 from tests.torture.faults import GuestSeat, Saboteur
 from tests.torture.records import Kept, Post, Records, Versions
+from tests.torture.streams import StreamTab
 from tests.torture.world import KEY, Services, TorturedServer, World
 from tests.upstream import Upstream
 
@@ -80,20 +81,24 @@ def gather_people(world: World, records: Records) -> Crowd:
     for number in range(plan.TABS):
         user, room = chance.choice(users), rooms[number % len(rooms)]
         temper = TEMPERS[number % len(TEMPERS)]
-        people.append(person(f"tab {number}", stage, room, cookies[user.pk], world.seed, temper))
+        kind = StreamTab if number % 4 == 3 else TortureTab
+        people.append(person(f"tab {number}", stage, room, cookies[user.pk], world.seed, temper, kind))
     guests = []
     for number in range(plan.GUESTS):
         user, room = User.objects.create_user(f"guest{number}"), rooms[number % len(rooms)]
         Membership.objects.create(conversation=room, user=user, role=Role.READER)
         key = session_of(user)
         quiet = Temper("looks on", writes=False)
-        guests.append(GuestSeat(person(f"guest {number}", stage, room, key, world.seed, quiet), user.pk, key))
+        kind = StreamTab if number % 2 else TortureTab
+        guests.append(GuestSeat(person(f"guest {number}", stage, room, key, world.seed, quiet, kind), user.pk, key))
     return Crowd(stage, people, guests)
 
 
-def person(name: str, stage: Stage, room: Conversation, session: str, seed: int, temper: Temper) -> Person:
+def person(
+    name: str, stage: Stage, room: Conversation, session: str, seed: int, temper: Temper, kind: type[TortureTab]
+) -> Person:
     cookie = f"{settings.SESSION_COOKIE_NAME}={session}"
-    return Person(name, stage, str(room.pk), cookie, random.Random(f"{seed}/{name}"), temper)
+    return Person(name, stage, str(room.pk), cookie, random.Random(f"{seed}/{name}"), temper, kind)
 
 
 def session_of(user: User) -> str:
@@ -179,7 +184,7 @@ class Show:
         for person in self.staying:
             by_room[person.conversation].append(person)
         for conversation, people in by_room.items():
-            fresh = people[0].new_tab()
+            fresh = TortureTab("", cookie=people[0].cookie)
             fresh.turn_to(self.world.servers[0], conversation)
             await fresh.open()
             await fresh.until(lambda fresh=fresh: fresh.conversation)  # type: ignore[misc]

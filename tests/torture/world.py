@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import psycopg
@@ -96,15 +96,16 @@ def services(topology: str) -> Iterator[Services]:
 class TorturedServer(ServerProcess):
     """A server process with an eye inside, which can be frozen, and is never asked two things at once."""
 
-    def __init__(self, name: str, env: dict[str, str]) -> None:
-        super().__init__("uvicorn", env)
+    def __init__(self, name: str, kind: Literal["uvicorn", "daphne"], env: dict[str, str]) -> None:
+        super().__init__(kind, env)
         self.name = name
         self.busy = asyncio.Lock()
         self.env |= {"TORTURE_INSIDE": str(self.folder / "inside"), "TORTURE_FREEZE": str(self.folder / "freeze")}
 
     def command(self) -> list[str]:
         *words, _ = super().command()
-        return [*words, "--timeout-graceful-shutdown", "5", "tests.torture.inside:application"]
+        more = ["--timeout-graceful-shutdown", "5"] if self.kind == "uvicorn" else []
+        return [*words, *more, "tests.torture.inside:application"]
 
     def freeze(self, seconds: float) -> None:
         (self.folder / "freeze").write_text(str(seconds))
@@ -184,8 +185,13 @@ class World:
         env = {f"CHAT_{name.upper()}": str(value) for name, value in SETTINGS.items()}
         env |= {"OPENAI_BASE_URL": self.upstream.base_url, "OPENAI_API_KEY": KEY}
         count = SERVERS[self.topology]
-        self.servers = [TorturedServer(f"server {number}", env) for number in range(1, count + 1)]
+        self.servers = [TorturedServer(f"server {number}", self.kind, env) for number in range(1, count + 1)]
         await asyncio.gather(*(server.astart() for server in self.servers))
+
+    @property
+    def kind(self) -> Literal["uvicorn", "daphne"]:
+        """A single process is daphne (`manage.py runserver`) with every other seed."""
+        return "daphne" if self.topology == "sqlite" and self.seed % 2 == 0 else "uvicorn"
 
     def remove(self) -> None:
         for server in self.servers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -36,10 +37,13 @@ class Command(BaseCommand):
         parser.add_argument("--seconds", type=float, help="how long people talk and things break in each")
 
     def handle(self, *args: Any, topology: str, seed: int, seeds: int, seconds: float | None, **options: Any) -> None:
-        report, topologies = load()
+        report, topologies, missing = load()
         wanted = list(topologies) if topology == "all" else [topology]
         if not set(wanted) <= set(topologies):
             raise CommandError(f"There is no topology {topology!r}. There are: {', '.join(topologies)}, all.")
+        if missing and "services" in wanted:
+            self.leave_out_services(missing, needed=topology == "services")
+            wanted.remove("services")
         held = True
         for name in wanted:
             outcomes = [self.run_one(name, each, seconds, report) for each in range(seed, seed + seeds)]
@@ -48,6 +52,12 @@ class Command(BaseCommand):
             held = held and total.holds
         if not held:
             sys.exit(1)
+
+    def leave_out_services(self, missing: str, *, needed: bool) -> None:
+        """What cannot be run here is said; where it was asked for by name, or nobody reads it, it is an error."""
+        if needed or os.environ.get("CI"):
+            raise CommandError(f"PostgreSQL and Redis are needed: {missing}.")
+        self.stdout.write(f"Left out: two processes on PostgreSQL and Redis ({missing}).")
 
     def run_one(self, topology: str, seed: int, seconds: float | None, report: Any) -> Any:
         with tempfile.TemporaryDirectory() as folder:
@@ -79,14 +89,15 @@ class Command(BaseCommand):
             self.stdout.write(words, ending=end)
 
 
-def load() -> tuple[Any, tuple[str, ...]]:
+def load() -> tuple[Any, tuple[str, ...], str]:
     """The parts that live with the tests. An image of the product has no tests."""
     try:
+        from tests.services import what_is_missing
         from tests.torture import report
         from tests.torture.world import TOPOLOGIES
     except ImportError as error:
         raise CommandError(f"{MISSING}\n({error})") from None
-    return report, TOPOLOGIES
+    return report, TOPOLOGIES, what_is_missing()
 
 
 def bar(share: float) -> str:
