@@ -17,12 +17,13 @@ from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import connections
-from django.test import Client
+from django.test import Client, TransactionTestCase
 from pytest_django.fixtures import Settings
 
 from conversations.models import Conversation, Membership, Role
 from tests.processes import ServerProcess
 from tests.tab import Tab
+from tests.tables import empty_tables
 from tests.upstream import Upstream
 
 #: Bounds of time in which everything is tried at the size of a test.
@@ -37,6 +38,15 @@ FAST = {
     "frames_per_minute": 100_000,
     "drain_seconds": 0.2,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_flush() -> Iterator[None]:
+    """What a test has committed goes the quick way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: empty_tables())
+        yield
+
 
 # People: alice owns, bob is invited, charlie is a stranger.
 
