@@ -18,6 +18,7 @@ WORDS = {
     "cut_by_length": _("The reply has reached its greatest length."),
     "filtered": _("The provider’s filter has ended this reply."),
     "empty": _("The model has answered with nothing."),
+    "unknown_status": _("This page is too old to say how this reply stands. Reload it."),
     "thinking": _("Thinking …"),
     "reasoning": _("Reasoning"),
     # A message of one's own
@@ -116,6 +117,9 @@ SENTENCES = [
     gettext_noop("You may read here, not write."),
     gettext_noop("Only its owner can delete this."),
     gettext_noop("Wait a moment between two questions."),
+    gettext_noop("Too many commands at once. Wait a moment."),
+    gettext_noop("This is more than a command can be."),
+    gettext_noop("Reload the page, and send it again."),
 ]
 
 

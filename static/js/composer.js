@@ -32,6 +32,11 @@ export class Composer {
     return $("select", this.form)?.value;
   }
 
+  /** Whether a reload would bring back what is written here. */
+  get isKept() {
+    return this.field.value === keptDraft(this.user, this.conversation);
+  }
+
   update(state) {
     const had = this.#state.running;
     this.#state = state;

@@ -1,5 +1,6 @@
 // One open conversation: what its socket tells, what its reader does.
 
+import { addressesOf } from "./addresses.js";
 import { ConnectionBanner } from "./banner.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
@@ -8,29 +9,27 @@ import { Messages } from "./messages.js";
 import { Scroll } from "./scroll.js";
 import { Sidebar } from "./sidebar.js";
 import { keepWishes, keptWishes, newId } from "./store.js";
-import { apply, emptyTranscript, hasEnded, hasOlder, messageOf, runningReply, shownMessages } from "./transcript.js";
+import { apply, emptyTranscript, hasEnded, hasOlder, messageOf, placeOf, runningReply, shownMessages } from "./transcript.js";
 import { sha256 } from "./verify.js";
 import { commandOf, isWish, wishesToSend } from "./wishes.js";
 import { explained, say, speak, toast } from "./words.js";
-
-const encoder = new TextEncoder();
-const POST_AGAIN_MS = 3000; // the same client_id is the same message, however often it arrives
 
 export class Conversation {
   #transcript = emptyTranscript();
   #painting = false;
   #openedBefore = false;
 
-  constructor({ snapshot, limits, composerForm, leaving, socketAddress }) {
+  constructor({ snapshot, limits, composerForm, leaving }) {
     const { id } = snapshot.conversation;
     Object.assign(this, { id, limits, leaving });
     this.user = snapshot.you.id;
-    this.token = $('[name="csrfmiddlewaretoken"]', composerForm).value;
     [this.#transcript] = apply(this.#transcript, snapshot);
     for (const wish of keptWishes(this.user, id)) [this.#transcript] = apply(this.#transcript, { type: "wish_made", wish });
 
     this.connection = new Connection({
-      url: () => socketAddress(`/ws/conversations/${id}/?version=${this.#transcript.version}`),
+      addresses: addressesOf({ id, place: () => placeOf(this.#transcript) }),
+      frameBytes: limits.frameBytes,
+      wants: (client_id) => this.#isOpen(client_id),
       onOpen: () => this.#opened(),
       onEvent: (event) => this.#receive(event),
       onState: (state) => this.#connectionChanged(state),
@@ -69,7 +68,7 @@ export class Conversation {
     if (isWish(command)) {
       const wish = { client_id: newId(), ...command };
       this.#take({ type: "wish_made", wish });
-      this.#send(commandOf(wish));
+      this.connection.send(commandOf(wish));
       if (["retry_reply", "continue_reply", "edit_message"].includes(command.type)) this.#goesDown = true;
     } else {
       this.connection.ask(command).catch(({ code, message }) => toast(code === "offline" ? say("offline") : message));
@@ -85,21 +84,6 @@ export class Conversation {
     this.scroll.showQuestion();
   }
 
-  /** Over the socket, or by POST where a frame would be too large. Without a connection it waits for one. */
-  async #send(command) {
-    const frame = JSON.stringify(command);
-    if (encoder.encode(frame).length < this.limits.frameBytes) return void this.connection.send(command);
-    const { client_id } = command;
-    const answer = await fetch(`/conversations/${this.id}/commands/`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-CSRFToken": this.token },
-      body: frame,
-    }).catch(() => null);
-    if (!answer) return void setTimeout(() => this.#isOpen(client_id) && this.#send(command), POST_AGAIN_MS);
-    const said = await answer.json().catch(() => ({ code: "unavailable", detail: answer.statusText }));
-    this.#take(answer.ok ? { ...said, type: "command_done", client_id } : { ...said, type: "command_refused", client_id });
-  }
-
   #isOpen(client_id) {
     return this.#transcript.wishes.some((wish) => wish.client_id === client_id && !wish.confirmed && !wish.refused);
   }
@@ -107,7 +91,7 @@ export class Conversation {
   #sendAgain(client_id) {
     const { refused, ...wish } = this.#transcript.wishes.find((each) => each.client_id === client_id);
     this.#take({ type: "wish_made", wish: { ...wish, parent: this.#transcript.conversation.head ?? undefined } });
-    this.#send(commandOf(wish));
+    this.connection.send(commandOf(wish));
   }
 
   #takeBack(client_id) {
@@ -117,13 +101,15 @@ export class Conversation {
   }
 
   #opened() {
-    this.#take({ type: "socket_opened" });
-    for (const wish of wishesToSend(this.#transcript.wishes)) this.#send(wish);
+    this.#take({ type: "connected" });
+    for (const wish of wishesToSend(this.#transcript.wishes)) this.connection.send(wish);
     if (this.#openedBefore) this.sidebar.refetch();
     this.#openedBefore = true;
   }
 
   #connectionChanged(state) {
+    const isEditing = $(".message-edit, dialog[open]");
+    if (state.action === "reload" && this.composer.isKept && !isEditing && this.leaving.reloadOnce()) return;
     this.banner.update(state);
     this.#schedulePaint();
   }

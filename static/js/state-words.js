@@ -7,7 +7,8 @@ export function standingOf(message, now) {
   if (message.refused) return { words: `${say("not_sent")} ${explained(message.refused.detail)}`, alert: true, steps: ["send-again", "take-back"] };
   if (message.pending) return { words: message.offline ? say("sending") : "", steps: [] };
   if (message.role !== "assistant") return { words: "", steps: [] };
-  return replies[message.status]?.(message, now) ?? { words: "", steps: [] };
+  const standing = Object.hasOwn(replies, message.status) ? replies[message.status](message, now) : { words: say("unknown_status"), steps: [] };
+  return standing ?? { words: "", steps: [] };
 }
 
 const replies = {

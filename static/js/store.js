@@ -26,6 +26,27 @@ const kept = {
   },
 };
 
+/** What this tab keeps as long as it is open, also over a reload. */
+export const tab = {
+  get(name) {
+    try {
+      return sessionStorage.getItem(`parley:${name}`);
+    } catch {
+      return null;
+    }
+  },
+  /** Whether it is kept. */
+  set(name, value) {
+    try {
+      if (value) sessionStorage.setItem(`parley:${name}`, value);
+      else sessionStorage.removeItem(`parley:${name}`);
+      return true;
+    } catch {
+      return false;
+    }
+  },
+};
+
 export const keepSetting = (name, value) => kept.set(`parley:${name}`, value);
 export const keptSetting = (name) => kept.get(`parley:${name}`);
 

@@ -8,9 +8,10 @@
 import { appendDelta, codePoints, growingFrom, takeSnapshot } from "./growing.js";
 import { confirmWish, isOwnWish, settleWish } from "./wishes.js";
 
-const ENDED = new Set(["done", "stopped", "interrupted", "failed"]);
+const RUNNING = new Set(["queued", "streaming"]);
 
-export const hasEnded = (message) => ENDED.has(message.status);
+/** A status that this page does not know is an end: nothing that it could offer would be right. */
+export const hasEnded = (message) => !RUNNING.has(message.status);
 
 export function emptyTranscript() {
   return {
@@ -58,6 +59,12 @@ export function messageOf(state, id) {
   return { ...message, siblings, text, reasoning, status: hasEnded(message) ? message.status : status, waiting };
 }
 
+/** Where this tab stands, as the server reads it: the version, and how far it holds the texts that are not whole yet. */
+export function placeOf({ version, growing }) {
+  const begun = [...growing].filter(([, { status, length }]) => status !== "queued" || length !== undefined);
+  return [version, ...begun.map(([id, { text_end, reasoning_end }]) => `${id}.${text_end}.${reasoning_end}`)].join(",");
+}
+
 /** The running reply of the shown branch, if there is one: what Stop stops. */
 export function runningReply(state) {
   return shownMessages(state).findLast((message) => message.role === "assistant" && !hasEnded(message)) ?? null;
@@ -101,10 +108,7 @@ const events = {
       asked: "",
       misfits: 0,
     };
-    for (const message of event.messages) {
-      remember(next, message);
-      if (message.role === "assistant" && !hasEnded(message)) next.growing.set(message.id, growingFrom(message));
-    }
+    for (const message of event.messages) takeMessage(next, message, state);
     for (const reply of event.replies ?? []) {
       next.growing.set(reply.reply, takeSnapshot(state.growing.get(reply.reply) ?? growingFrom({}), reply));
     }
@@ -114,21 +118,22 @@ const events = {
 
   message_created(state, event) {
     const { message } = event;
-    const next = { ...state, messages: new Map(state.messages), families: new Map(state.families) };
+    const next = { ...state, messages: new Map(state.messages), families: new Map(state.families), growing: new Map(state.growing) };
     const family = state.families.get(message.parent ?? "") ?? [];
-    remember(next, { ...message, siblings: message.siblings ?? [...family.filter((id) => id !== message.id), message.id] });
-    if (message.role === "assistant" && !hasEnded(message)) {
-      next.growing = new Map(state.growing).set(message.id, growingFrom(message));
-    }
+    takeMessage(next, { ...message, siblings: message.siblings ?? [...family.filter((id) => id !== message.id), message.id] }, state);
     next.wishes = settleWish(state.wishes, message);
     if (!state.top && !message.parent) next.top = message.id;
     return event.head ? showHead(next, event.head) : [next, []];
   },
 
   message_changed(state, event) {
-    if (!state.messages.has(event.message.id)) return [state, []];
+    const known = state.messages.get(event.message.id);
+    if (!known) return [state, []];
     const next = { ...state, messages: new Map(state.messages), families: new Map(state.families) };
-    remember(next, { ...state.messages.get(event.message.id), ...event.message });
+    const { length, reasoning_length, text_end, reasoning_end, ...changed } = event.message;
+    // Of a long text only the beginning comes along, and it is here in full or on its way.
+    const { text, reasoning } = length === undefined ? changed : known;
+    remember(next, { ...known, ...changed, text: text ?? known.text, reasoning: reasoning ?? known.reasoning });
     return [next, []];
   },
 
@@ -204,16 +209,23 @@ const events = {
     return [isOwnWish(state.wishes, client_id) ? { ...state, wishes: state.wishes.map(refuse) } : state, []];
   },
 
-  /** A new socket has no memory of what the old one was asked, nor does it send again what had ended before. */
-  socket_opened(state) {
-    const next = { ...state, asked: "", misfits: 0 };
-    const replies = {};
-    for (const [reply, growing] of state.growing) {
-      if (growing.length !== undefined) Object.assign(replies, positionsOf(reply, growing).replies);
-    }
-    return Object.keys(replies).length > 0 ? sync(next, { version: state.version, replies }) : [next, []];
-  },
+  /** A new connection has no memory of what the old one was asked; it goes on from `placeOf`. */
+  connected: (state) => [{ ...state, asked: "", misfits: 0 }, []],
 };
+
+/** A message comes whole, or grows: a reply that runs, or a long text of which an event brings the beginning. */
+function takeMessage(next, { length, reasoning_length, text_end, reasoning_end, ...message }, state) {
+  const { id } = message;
+  const held = state.messages.get(id);
+  const isHeld = held && !state.growing.has(id) && codePoints(held.text) === length;
+  remember(next, isHeld ? { ...message, text: held.text, reasoning: held.reasoning } : message);
+  if (length !== undefined && !isHeld) {
+    const growing = takeSnapshot(state.growing.get(id) ?? growingFrom(message), { ...message, text_end, reasoning_end });
+    next.growing.set(id, { ...growing, length });
+  } else if (message.role === "assistant" && !hasEnded(message)) {
+    next.growing.set(id, growingFrom(message));
+  }
+}
 
 function remember(state, message) {
   state.messages.set(message.id, message);

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { test } from "node:test";
 
 import { codePoints } from "../../static/js/growing.js";
-import { apply, emptyTranscript, hasOlder, messageOf, runningReply, shownMessages, toSnapshot } from "../../static/js/transcript.js";
+import { apply, emptyTranscript, hasOlder, messageOf, placeOf, runningReply, shownMessages, toSnapshot } from "../../static/js/transcript.js";
 import { wishesToSend } from "../../static/js/wishes.js";
 import { randomness } from "./randomness.js";
 
@@ -46,7 +46,7 @@ test("a sync that was never answered is asked for again after fifty misfits", ()
 
 test("a new socket asks again at once", () => {
   let [state] = after(asked(), delta(4, "ef"));
-  [state] = apply(state, { type: "socket_opened" });
+  [state] = apply(state, { type: "connected" });
   assert.equal(apply(state, delta(5, "f"))[1].length, 1);
 });
 
@@ -72,9 +72,52 @@ test("a doubted reply shows its old text until the new one is whole", () => {
   assert.equal(state.growing.size, 0);
 });
 
-test("an ended reply whose text is not whole is asked for on a new socket", () => {
-  const [state] = after(asked(), delta(0, "Fo"), ended(4, "Four"));
-  assert.deepEqual(apply(state, { type: "socket_opened" })[1], [{ type: "sync", version: 4, replies: { 2: { text: 2, reasoning: 0 } } }]);
+test("a new connection goes on from the version and from where the texts stand", () => {
+  assert.equal(placeOf(after(asked())[0]), "3");
+  assert.equal(placeOf(after(asked(), delta(0, "Fo🙂"))[0]), "3,2.3.0");
+  assert.equal(placeOf(after(asked(), delta(0, "Fo"), ended(4, "Four"))[0]), "4,2.2.0");
+  assert.equal(placeOf(after(asked(), delta(0, "Four"), ended(4, "Four"))[0]), "4");
+});
+
+test("a doubted reply is asked for from its beginning, also by a new connection", () => {
+  const [state] = after(asked(), delta(0, "Fuor"), ended(4, "Four"), { type: "reply_doubted", reply: "2", length: 4 });
+  assert.equal(placeOf(state), "4,2.0.0");
+});
+
+const long = { text: "Fo", text_end: 2, length: 4, reasoning_end: 0, reasoning_length: 0 };
+
+test("of a long message an event brings the beginning, and deltas the rest", () => {
+  for (const role of ["user", "assistant"]) {
+    const [state] = after(snapshot(3, "2", [message("1", null, "user"), message("2", "1", role, "", long)]));
+    assert.equal(messageOf(state, "2").text, "Fo");
+    assert.equal(placeOf(state), "3,2.2.0");
+    assert.equal(runningReply(state), null);
+    const [whole, toDo] = apply(state, delta(2, "ur"));
+    assert.equal(messageOf(whole, "2").text, "Four");
+    assert.deepEqual(toDo, []);
+    assert.equal(placeOf(whole), "3");
+  }
+});
+
+test("a beginning takes nothing back", () => {
+  const whole = snapshot(3, "2", [message("1", null, "user"), message("2", "1", "assistant", "Four")]);
+  const [again] = after(whole, snapshot(4, "2", [message("1", null, "user"), message("2", "1", "assistant", "", long)]));
+  assert.equal(messageOf(again, "2").text, "Four");
+  assert.equal(placeOf(again), "4");
+  const [changed] = after(whole, { type: "message_changed", version: 4, message: { id: "2", sight: "1", ...long } });
+  assert.deepEqual([messageOf(changed, "2").text, messageOf(changed, "2").sight], ["Four", "1"]);
+  const [half] = after(snapshot(3, "2", [message("1", null, "user"), message("2", "1", "assistant", "", long)]), delta(2, "u"));
+  const [still] = apply(half, snapshot(4, "2", [message("1", null, "user"), message("2", "1", "assistant", "", long)]));
+  assert.equal(messageOf(still, "2").text, "Fou");
+});
+
+test("a status that is not known is an end, and nothing can be stopped", () => {
+  const [state] = after(asked(), delta(0, "Four"), { ...ended(4, "Four"), status: "parked" });
+  assert.equal(messageOf(state, "2").status, "parked");
+  assert.equal(runningReply(state), null);
+  const [other] = after(snapshot(3, "2", [message("1", null, "user"), message("2", "1", "assistant", "x", { status: "parked" })]));
+  assert.equal(runningReply(other), null);
+  assert.equal(placeOf(other), "3");
 });
 
 test("deltas of an unknown reply make the tab ask for what it missed", () => {
