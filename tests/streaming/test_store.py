@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import DataError, InterfaceError, InternalError, OperationalError, connection
+from django.db import DataError, InterfaceError, InternalError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -185,6 +186,39 @@ def test_a_late_gain_of_a_reply_that_has_ended_is_not_stored(reply: Message) -> 
     end_reply(writer.run, reply.conversation_id, TEXTS, DONE)
     assert insert_gains([(writer, [Gain("text", 4, "late")])]) == {reply.pk}
     assert not Piece.objects.exists()
+
+
+@pytest.mark.services
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("first", ["gains", "claim"])
+def test_who_takes_over_has_counted_all_that_was_stored_before(reply: Message, first: str) -> None:
+    """Whichever of the two is in the middle of its transaction, the other one waits for it: else an owner that loses
+    its lease just now could commit behind the back of the next, who has read the pieces already."""
+    zombie = writer_of(claimed(reply))
+    begun, decided = threading.Event(), threading.Event()
+
+    def store_gains() -> str:
+        return "stored" if not insert_gains([(zombie, [Gain("text", 0, "a")])]) else "refused"
+
+    def take_over() -> str:
+        taken_over(zombie.run)
+        return stored(reply)
+
+    works = (store_gains, take_over) if first == "gains" else (take_over, store_gains)
+
+    def work(number: int) -> str:
+        if number == 0:
+            with transaction.atomic():
+                told = works[0]()
+                begun.set()
+                assert not decided.wait(0.5), "the other one did not wait"
+            return told
+        begun.wait(10)
+        told = works[1]()
+        decided.set()
+        return told
+
+    assert together(work, 2) == (["stored", "a"] if first == "gains" else ["", "refused"])
 
 
 def test_a_commit_whose_answer_got_lost_can_be_repeated(reply: Message, bob: User) -> None:
