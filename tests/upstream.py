@@ -449,7 +449,8 @@ class Player:
 
     async def send(self, data: bytes) -> None:
         """Part of a chunked body, in pieces of `cut` bytes, each in a packet of its own."""
-        size = self.script.cut or len(data)
+        # A chunk of no bytes would be the end of the body.
+        size = self.script.cut or len(data) or 1
         for start in range(0, len(data), size):
             piece = data[start : start + size]
             await self.write(b"%x\r\n%b\r\n" % (len(piece), piece))

@@ -1,6 +1,7 @@
 // Sentences in the reader's language, handed over by the template; see conversations/words.py.
 
 import { $, readJson, setText } from "./dom.js";
+import { withoutTime } from "./times.js";
 
 const words = readJson("words");
 
@@ -10,10 +11,9 @@ export function say(key, values = {}) {
 
 /** A sentence of the server in the reader's language, where it is known, with the time that it may name as the reader's clock shows it. */
 export function explained(sentence) {
-  const when = /\d{4}-\d\d-\d\d \d\d:\d\d UTC/.exec(sentence)?.[0];
-  const known = when ? sentence.replace(when, "%(when)s") : sentence;
+  const { known, when } = withoutTime(sentence);
   const own = words.sentences?.[known] ?? known;
-  return when ? own.replace("%(when)s", sayTime(new Date(when.replace(/(.*) (.*) UTC/, "$1T$2Z")))) : own;
+  return when ? own.replace("%(when)s", sayTime(when)) : own;
 }
 
 let hiding;
