@@ -15,6 +15,7 @@ from django.conf import settings
 
 from .catalogue import OPENAI_MODELS
 from .chunks import DONE, BadChunk, parse_chunk
+from .remedies import USUAL, Remedy, remedy_for
 from .sse import EventStream, EventTooLarge
 from .upstream import Endpoint, Request, Upstream, UpstreamError, error_in_stream
 
@@ -70,7 +71,7 @@ async def _probe(upstream: Upstream, endpoint: Endpoint, model: str) -> Probe:
         return Probe(models, error=UpstreamError("no_models", "The server offers no models."))
     try:
         async with _at_most(ANSWER_SECONDS):
-            return Probe(models, asked, await _first_token(upstream, endpoint, asked))
+            return Probe(models, asked, await _answer(upstream, endpoint, asked))
     except UpstreamError as error:
         return Probe(models, asked, error=error)
 
@@ -81,14 +82,25 @@ def _likely_to_chat(models: Sequence[str]) -> str:
     return next(iter([*preferred, *models]), "")
 
 
-async def _first_token(upstream: Upstream, endpoint: Endpoint, model: str) -> int:
-    """Return after how many milliseconds the model began to answer."""
-    request: Request = {
-        "model": model,
-        "messages": [QUESTION],
-        "stream_options": {"include_usage": True},
-        **endpoint.length_limit(TOKENS),
-    }
+async def _answer(upstream: Upstream, endpoint: Endpoint, model: str) -> int:
+    """Return after how many milliseconds the model began to answer, asked in the way that
+    its server wants, as a reply would be."""
+    dialect, tried = USUAL, set[Remedy]()
+    while True:
+        request: Request = {"model": model, "messages": [QUESTION], **endpoint.length_limit(TOKENS, dialect.length)}
+        if dialect.tells_usage:
+            request["stream_options"] = {"include_usage": True}
+        try:
+            return await _first_token(upstream, endpoint, request)
+        except UpstreamError as error:
+            remedy = remedy_for(error.refusal, request) if error.refusal else None
+            if remedy is None or remedy is Remedy.SHORTER or remedy in tried:
+                raise
+            tried.add(remedy)
+            dialect = dialect.after(remedy, request)
+
+
+async def _first_token(upstream: Upstream, endpoint: Endpoint, request: Request) -> int:
     events = EventStream()
     began = monotonic()
     try:

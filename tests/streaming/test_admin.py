@@ -24,7 +24,7 @@ from conversations.models import Conversation, Message
 from streaming.admin import is_open_to_all
 from streaming.models import APIKey, Provider, Run
 from tests.conftest import Chat
-from tests.scripts import Data, Reset, Script, Stall, refuses
+from tests.scripts import Data, Reset, Script, Stall, refuses, unknown_field
 from tests.upstream import Upstream, UpstreamThread
 
 SECRET = "a-secret-which-no-pattern-knows-1234"
@@ -423,6 +423,15 @@ def test_what_went_wrong_is_a_sentence(
     [line] = told(admin_client.post(f"{LIST}{provider.pk}/test/", follow=True))
     assert "Asked for small:" in line
     assert words in line
+
+
+def test_a_server_that_wants_to_be_asked_in_its_own_way_is(admin_client: Client, home: Upstream) -> None:
+    home.when(lambda request: "stream_options" in request.json, unknown_field("stream_options"))
+    home.when(lambda request: "max_tokens" in request.json, unknown_field("max_tokens"))
+    provider = Provider.objects.create(name="Home", base_url=home.base_url)
+    with_key(provider)
+    assert "small answers" in told(admin_client.post(f"{LIST}{provider.pk}/test/", follow=True))[0]
+    assert len(home.posts) == 3
 
 
 def test_a_server_without_a_list_is_asked_for_what_is_named(admin_client: Client, home: Upstream) -> None:
