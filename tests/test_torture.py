@@ -166,7 +166,7 @@ LIES: dict[str, tuple[str, Callable[[Records], None]]] = {
     "a reader is left": ("14", change("inside.0.readers", 1)),
     "a connection is left": ("14", change("inside.0.sockets", 1)),
     "a key is left in Redis": ("14", lambda r: r.redis_keys.append("asgi:group")),
-    "a server crashed at its end": ("14", change("exits.0.code", 1)),
+    "a server crashed at its end": ("14", change("exits.0.log", "Fatal Python error")),
 }
 
 

@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--topology", choices=world.TOPOLOGIES, default="sqlite")
     parser.add_argument("--seconds", type=float, default=plan.SECONDS)
     parser.add_argument("--outcome", type=Path, help="where to write the outcome as JSON")
+    parser.add_argument("--logs", type=Path, help="a folder for the logs of the servers")
     parser.add_argument("--progress", action="store_true", help="one line of JSON for each step")
     options = parser.parse_args()
     with world.services(options.topology) as services:
@@ -34,7 +35,7 @@ def main() -> None:
             if options.progress:
                 print(json.dumps({"share": share, "what": what}), flush=True)
 
-        records = asyncio.run(torture(options.seed, options.topology, options.seconds, services, tell))
+        records = asyncio.run(torture(options.seed, options.topology, options.seconds, services, tell, options.logs))
         outcome = outcome_of(records)
     if options.outcome:
         options.outcome.write_text(json.dumps(outcome.as_json()))

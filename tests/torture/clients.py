@@ -70,7 +70,11 @@ class TortureTab(Tab):
 
     async def sync(self) -> None:
         """As the page does: what runs, and what has ended without all of it having come."""
-        wanted = [reply for reply, status in self.statuses.items() if status in RUNNING or not self.has_all(reply)]
+        wanted = [
+            reply
+            for reply, status in self.statuses.items()
+            if status in RUNNING or self.lacks_some(reply) or not self.has_all(reply)
+        ]
         await self.send("sync", version=self.version, replies={reply: self.have(reply) for reply in wanted})
         await self.know_branch()
 
@@ -137,6 +141,8 @@ class TortureTab(Tab):
             self.socket.transport.resume_reading()
 
     async def command(self, kind: str, **fields: Any) -> Event:
+        if self.socket is None:
+            raise ConnectionError("not open yet")
         ref = await self.send(kind, **fields)
         await self.until(lambda: ref in self.answers or self.close_code is not None, ANSWER_SECONDS)
         if ref not in self.answers:
@@ -423,8 +429,8 @@ class Person:
 
     def is_at_rest(self, version: int) -> bool:
         tab = self.tab
-        return tab.version == version and all(
-            tab.is_whole(reply) for reply in tab.endings if tab.statuses.get(reply) not in RUNNING
+        return tab.version == version and not any(
+            tab.lacks_some(message) or not tab.has_all(message) for message in tab.statuses
         )
 
     def seen(self) -> list[Seen]:

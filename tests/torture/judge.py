@@ -370,15 +370,13 @@ def nothing_stays(case: Case) -> Verdict:
         verdict.check(inside.descriptors <= MOST_DESCRIPTORS, f"{inside.server}: {inside.descriptors} descriptors")
     verdict.check(not case.records.redis_keys, f"Redis keeps {case.records.redis_keys[:5]}")
     for end in case.records.exits:
-        verdict.check(end.code in ENDED_WELL, f"{end.server} ended with {end.code} after {end.seconds:.1f} s")
+        verdict.check(not end.log, f"{end.server} ended with {end.code} after {end.seconds:.1f} s: {end.log}")
     return verdict
 
 
 #: Pools of threads do not shrink: the hub's, the store's, the ORM's, the loop's own, that of the PostgreSQL pool.
 MOST_THREADS = 40
 MOST_DESCRIPTORS = 80
-#: uvicorn raises the signal once more when it is done.
-ENDED_WELL = (0, -15)
 
 JUDGES: tuple[Callable[[Case], Verdict], ...] = (
     acknowledged,

@@ -141,6 +141,8 @@ class Exit:
     server: str
     code: int | None
     seconds: float
+    #: Its last words, where it did not end well.
+    log: str = ""
 
 
 @dataclass

@@ -9,6 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -40,8 +41,10 @@ CALM_SECONDS = 3.0
 Progress = Callable[[float, str], None]
 
 
-async def torture(seed: int, topology: str, seconds: float, services: Services, tell: Progress) -> Records:
-    """Run one seed and return what there is to judge."""
+async def torture(
+    seed: int, topology: str, seconds: float, services: Services, tell: Progress, logs: Path | None = None
+) -> Records:
+    """Run one seed and return what there is to judge. The logs of the servers go into the folder `logs`."""
     records = Records(seed, topology)
     async with Upstream(models=("small", "large")) as upstream:
         world = World(seed, topology, services, plan.Book(seed), upstream)
@@ -52,6 +55,8 @@ async def torture(seed: int, topology: str, seconds: float, services: Services, 
             await world.start()
             await Show(world, records, crowd, seconds, tell).run()
         finally:
+            if logs is not None:
+                world.keep_logs(logs)
             world.remove()
     return records
 
@@ -188,7 +193,7 @@ class Show:
             fresh.turn_to(self.world.servers[0], conversation)
             await fresh.open()
             await fresh.until(lambda fresh=fresh: fresh.conversation)  # type: ignore[misc]
-            await fresh.until(lambda fresh=fresh: all(map(fresh.is_whole, fresh.endings)))  # type: ignore[misc]
+            await fresh.until(lambda fresh=fresh: not any(map(fresh.lacks_some, fresh.messages)))  # type: ignore[misc]
             versions = Versions(conversation, 0, [])
             versions.held = [(each.name, each.tab.version, differences(each, fresh)) for each in people]
             self.records.versions.append(versions)
@@ -272,7 +277,7 @@ class Show:
         deltas = [delta for each in quick for tab in (*each.tabs, each.tab) for delta in tab.deltas]
         for reply, end, at in deltas:
             left = when_said(spoken.get(reply, []), end)
-            if left is not None and not any(first <= at <= last for first, last in troubled):
+            if left is not None and not any(first <= at and left <= last for first, last in troubled):
                 yield at - left
 
     def spoken_of_replies(self) -> dict[str, list[tuple[int, float]]]:

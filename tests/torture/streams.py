@@ -27,6 +27,7 @@ class StreamTab(TortureTab):
         self.awake = asyncio.Event()
         self.awake.set()
         self.client: httpx2.AsyncClient | None = None
+        self.response: httpx2.Response | None = None
 
     def turn_to(self, server: ServerLike, conversation: str) -> None:
         self.url = f"{server.url}/conversations/{conversation}/"
@@ -54,6 +55,7 @@ class StreamTab(TortureTab):
             await self.hang_up()
             raise ConnectionError(f"the event stream was refused with {response.status_code}")
         self.opened_at, self.after = time.monotonic(), 0.0
+        self.response = response
         self.reading = asyncio.create_task(self.read_stream(response))
         return self
 
@@ -123,6 +125,7 @@ class StreamTab(TortureTab):
             with contextlib.suppress(asyncio.CancelledError):
                 await self.reading
             self.reading = None
-        if self.client is not None:
+        if self.client is not None and self.response is not None:
+            await self.response.aclose()
             await self.client.aclose()
-            self.client = None
+        self.client = self.response = None

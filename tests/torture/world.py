@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -47,6 +48,8 @@ SETTINGS = {
 }
 
 INSIDE_SECONDS = 15.0
+#: uvicorn raises the signal once more when it is done.
+ENDED_WELL = (0, -15)
 
 
 class LastingPostgres(PostgresServer):
@@ -101,6 +104,8 @@ class TorturedServer(ServerProcess):
         self.name = name
         self.busy = asyncio.Lock()
         self.env |= {"TORTURE_INSIDE": str(self.folder / "inside"), "TORTURE_FREEZE": str(self.folder / "freeze")}
+        # A crash in a library without Python tells where it was.
+        self.env["PYTHONFAULTHANDLER"] = "1"
 
     def command(self) -> list[str]:
         *words, _ = super().command()
@@ -156,7 +161,8 @@ class TorturedServer(ServerProcess):
         code: int | None = None
         with contextlib.suppress(TimeoutError):
             code = await self.until_gone()
-        return Exit(self.name, code, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        return Exit(self.name, code, seconds, "" if code in ENDED_WELL else self.log()[-2000:])
 
 
 @dataclass
@@ -192,6 +198,12 @@ class World:
     def kind(self) -> Literal["uvicorn", "daphne"]:
         """A single process is daphne (`manage.py runserver`) with every other seed."""
         return "daphne" if self.topology == "sqlite" and self.seed % 2 == 0 else "uvicorn"
+
+    def keep_logs(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for server in self.servers:
+            name = f"{self.topology}-{self.seed}-{server.name.replace(' ', '-')}.log"
+            shutil.copy(server.folder / "log", folder / name)
 
     def remove(self) -> None:
         for server in self.servers:

@@ -34,9 +34,12 @@ class Command(BaseCommand):
         )
         parser.add_argument("--seed", type=int, default=1, help="the first seed")
         parser.add_argument("--seeds", type=int, default=1, help="how many seeds, one after the other")
+        parser.add_argument("--logs", type=Path, help="a folder that the logs of the servers are kept in")
         parser.add_argument("--seconds", type=float, help="how long people talk and things break in each")
 
-    def handle(self, *args: Any, topology: str, seed: int, seeds: int, seconds: float | None, **options: Any) -> None:
+    def handle(
+        self, *, topology: str, seed: int, seeds: int, seconds: float | None, logs: Path | None, **options: Any
+    ) -> None:
         report, topologies, missing = load()
         wanted = list(topologies) if topology == "all" else [topology]
         if not set(wanted) <= set(topologies):
@@ -46,7 +49,7 @@ class Command(BaseCommand):
             wanted.remove("services")
         held = True
         for name in wanted:
-            outcomes = [self.run_one(name, each, seconds, report) for each in range(seed, seed + seeds)]
+            outcomes = [self.run_one(name, each, seconds, logs, report) for each in range(seed, seed + seeds)]
             total = report.sum_of(outcomes)
             self.stdout.write(f"\n{report.report(total)}\n")
             held = held and total.holds
@@ -59,10 +62,11 @@ class Command(BaseCommand):
             raise CommandError(f"PostgreSQL and Redis are needed: {missing}.")
         self.stdout.write(f"Left out: two processes on PostgreSQL and Redis ({missing}).")
 
-    def run_one(self, topology: str, seed: int, seconds: float | None, report: Any) -> Any:
+    def run_one(self, topology: str, seed: int, seconds: float | None, logs: Path | None, report: Any) -> Any:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "outcome"
             words = [sys.executable, "-m", "tests.torture", "--seed", str(seed), "--topology", topology]
+            words += ["--logs", str(logs.absolute())] if logs else []
             words += ["--outcome", str(path), "--progress", *(["--seconds", str(seconds)] if seconds else [])]
             code = self.follow(words, f"{topology} {seed}")
             if not path.exists():
