@@ -16,7 +16,9 @@ from websockets.exceptions import InvalidStatus
 from conversations.models import Conversation, Membership, Message
 from streaming.consumers import ConversationConsumer
 from tests.conftest import Chat, LiveServer, OpenTab, csrf_client
+from tests.scripts import Hold, Script
 from tests.tab import CommandRefused, Tab
+from tests.upstream import Upstream
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,6 +84,35 @@ async def test_an_expired_session_is_sent_to_sign_in(
     await Session.objects.all().adelete()
     await tab.open()
     assert await tab.until_closed() == 4401
+
+
+@pytest.mark.parametrize(("said", "code"), [("1", None), ("2", 4400), ("x", 4400)])
+async def test_a_page_that_speaks_another_protocol_is_told_so(
+    server: LiveServer, alice: User, conversation: Conversation, said: str, code: int | None
+) -> None:
+    tab = await server.tab(alice, conversation)
+    tab.url += f"?protocol={said}"
+    await tab.open()
+    if code is None:
+        assert await tab.wait_for("conversation_snapshot")
+        await tab.close()
+    else:
+        assert await tab.until_closed() == code
+
+
+async def test_a_socket_goes_on_from_the_positions_that_it_names(
+    server: LiveServer, alice: User, alice_tab: Tab, conversation: Conversation, upstream: Upstream
+) -> None:
+    upstream.answer(Script(["One, two, ", Hold(), "three."]))
+    asked = await alice_tab.ask("Count")
+    await alice_tab.until_said(asked.reply, 10)
+    tab = await server.tab(alice, conversation)
+    tab.url += f"?version={alice_tab.version},{asked.reply}.5.0"
+    await tab.open()
+    first = await tab.wait_for("reply_delta")
+    assert (first["start"], first["text"]) == (5, "two, ")
+    assert tab.of_type("reply_snapshot") == tab.of_type("conversation_snapshot") == []
+    await tab.close()
 
 
 async def test_nobody_opens_more_sockets_than_allowed(
