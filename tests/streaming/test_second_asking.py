@@ -190,6 +190,18 @@ async def test_a_server_that_refuses_for_ever_is_asked_twice_and_nothing_is_lear
     assert "stream_options" in upstream.posts[-1].json
 
 
+async def test_a_server_that_knows_neither_name_is_not_asked_for_ever(
+    alice_tab: Tab, upstream: Upstream, chat: Chat
+) -> None:
+    chat(max_length=70)
+    upstream.when(knows_no("max_tokens"), unknown_field("max_tokens"))
+    upstream.when(knows_no("max_completion_tokens"), unknown_field("max_completion_tokens"))
+    ended = await ask(alice_tab, "One")
+    assert ended["status"] == "failed"
+    assert len(upstream.posts) == 2
+    await is_counted(ended, upstream.posts)
+
+
 async def test_all_remedies_together_are_three_more_posts_even_where_one_attempt_is_allowed(
     alice_tab: Tab, upstream: Upstream, chat: Chat
 ) -> None:
