@@ -3,7 +3,7 @@
 import { $, isComposing, setText } from "./dom.js";
 import { growWithText } from "./editor.js";
 import { codePoints } from "./growing.js";
-import { keepDraft, keptDraft } from "./store.js";
+import { keepDraft, keptDraft, withDraft } from "./store.js";
 import { say, sayNumber } from "./words.js";
 
 const NEAR_LIMIT = 1000; // characters left at which the count is shown
@@ -18,7 +18,8 @@ export class Composer {
     this.words = $(".composer-words", form);
     this.sendButton = $(".send", form);
     this.stopButton = $(".stop", form);
-    if (!this.field.value) this.field.value = keptDraft(user, conversation);
+    this.field.value = withDraft(this.field.value, keptDraft(user, conversation));
+    keepDraft(user, conversation, this.field.value);
     growWithText(this.field);
     this.field.addEventListener("input", () => this.#typed());
     this.field.addEventListener("keydown", (event) => this.#pressed(event));

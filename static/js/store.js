@@ -53,6 +53,12 @@ export const keptSetting = (name) => kept.get(`parley:${name}`);
 export const keepDraft = (user, conversation, text) => kept.set(`parley:draft:${user}:${conversation}`, text);
 export const keptDraft = (user, conversation) => kept.get(`parley:draft:${user}:${conversation}`) ?? "";
 
+/** What a field begins with: the draft, and behind it what was typed before any script ran. */
+export function withDraft(typed, draft) {
+  if (draft.startsWith(typed)) return draft;
+  return !draft || typed.startsWith(draft) ? typed : `${draft}\n${typed}`;
+}
+
 const wishKey = (user, conversation, id = "") => `parley:wish:${user}:${conversation}:${id}`;
 
 /** Keeps what is not confirmed, and forgets what was. Each has a key of its own: other tabs keep theirs beside it. */

@@ -147,12 +147,16 @@ class Visit:
         return self.page.locator("#composer").get_by_role("textbox", name="Your message")
 
     @property
+    def send_button(self) -> Locator:
+        return self.page.get_by_role("button", name="Send", exact=True)
+
+    @property
     def stop_button(self) -> Locator:
         return self.page.get_by_role("button", name="Stop the reply")
 
     async def ask(self, text: str) -> None:
         await self.composer.fill(text)
-        await self.page.get_by_role("button", name="Send", exact=True).click()
+        await self.send_button.click()
         await self.until_in_a_conversation()
 
     async def reload(self) -> None:

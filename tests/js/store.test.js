@@ -1,9 +1,9 @@
-// What a browser keeps of unsent messages, for several tabs at once.
+// What a browser keeps of unsent messages and of drafts, for several tabs at once.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { keepWishes, keptWishes } from "../../static/js/store.js";
+import { keepWishes, keptWishes, withDraft } from "../../static/js/store.js";
 
 /** As much of localStorage as is used: its keys are its own properties, its methods are not. */
 class FakeStorage {
@@ -45,4 +45,17 @@ test("what cannot be read, or may not be, is no wish", () => {
   delete globalThis.localStorage;
   keepWishes("1", "c", [], [wish("a")]);
   assert.deepEqual(keptWishes("1", "c"), []);
+});
+
+test("neither the draft is lost nor what was typed before it was there", () => {
+  assert.equal(withDraft("", ""), "");
+  assert.equal(withDraft("", "Half a thought"), "Half a thought");
+  assert.equal(withDraft("Early", ""), "Early");
+  assert.equal(withDraft("Early", "Half a thought"), "Half a thought\nEarly");
+});
+
+test("what a browser has put back by itself is not there twice", () => {
+  assert.equal(withDraft("Half a thought", "Half a thought"), "Half a thought");
+  assert.equal(withDraft("Half a", "Half a thought"), "Half a thought");
+  assert.equal(withDraft("Half a thought more", "Half a thought"), "Half a thought more");
 });
