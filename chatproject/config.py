@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -140,6 +140,7 @@ class Config(BaseModel):
     ack_seconds: float = seconds(30, 3600)
     lease_seconds: float = seconds(8, 3600)
     drain_seconds: float = seconds(5, 3600, least=0)
+    replies_in: Literal["web", "workers"] = "web"
 
     # keys of this installation, made once and kept in .env
     secret_key: str = secret()
@@ -473,6 +474,8 @@ def what_is_right(field: str) -> str:
         return "true or false"
     if info.annotation in (int, float):
         return f"{_kind(info)} {_bounds(info)}, for example {info.default:g}"
+    if get_origin(info.annotation) is Literal:
+        return " or ".join(get_args(info.annotation))
     if info.annotation is str:
         return "a word or a text"
     return "a list of words: [one, two], or one word"

@@ -13,16 +13,16 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from conversations.models import Message
+from conversations.status import Status
 
 from . import owners
+from .duty import WEB, Duty
 from .models import Run, lease_end
 from .upstream import Endpoint
 
-#: A queued reply that young is left to the process which took the question, in seconds.
-SECONDS_TO_START = 2.0
 #: A database that takes longer than this to answer has kept others waiting as well.
 SLOW_SECONDS = 1.0
 
@@ -48,15 +48,21 @@ def dead_owners(name: str) -> list[str]:
     return [owner for owner in names if owners.is_dead(owner)]
 
 
-def load_unowned(name: str, here: Collection[int] = (), *, also_lapsed: bool = True) -> list[int]:
+def load_unowned(name: str, here: Collection[int] = (), duty: Duty = WEB, *, also_lapsed: bool = True) -> list[int]:
     """Return the running replies that nobody runs, `here` being those that this process
-    does. Those whose owner is not known to be dead, but has let its lease run out, are
-    among them only where that is wanted."""
+    does, as far as `duty` does not leave them to others for now. Those whose owner is not
+    known to be dead, but has let its lease run out, are among them only where that is
+    wanted."""
     dead = [name, *dead_owners(name)]
     free = Run.objects.unowned(dead).exclude(owner=name, reply_id__in=here)
     if not also_lapsed:
         free = free.filter(owner__in=["", *dead])
-    lost = Q(run=None, created_at__lt=Now() - timedelta(seconds=SECONDS_TO_START))
+    if duty.other_after:
+        # How long nobody has had it tells the end of its lease; where there was none, its age.
+        free = free.annotate(since=Coalesce("lease_until", "reply__created_at"))
+        long_since = Q(since__lt=Now() - timedelta(seconds=duty.other_after))
+        free = free.filter(long_since | Q(stop_requested=True) | Q(reply__status=Status.STREAMING))
+    lost = Q(run=None, created_at__lt=Now() - timedelta(seconds=duty.new_after))
     found = Message.objects.running().filter(Q(pk__in=free.values("reply_id")) | lost)
     return list(found.values_list("pk", flat=True)[:100])
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from . import duty as duties
 from . import owners
+from .duty import Duty
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -26,7 +28,7 @@ log = logging.getLogger(__name__)
 class Process:
     """The hub, the runner and the chores of one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, duty: Duty) -> None:
         from .hub import Hub
         from .layer import Layer
         from .runner import Runner
@@ -42,7 +44,7 @@ class Process:
         self.layer = Layer(self.name)
         self.hub: Hub = Hub(self.layer, self.threads)
         self.store = Store(settings.CHAT.frame_milliseconds / 1000, self.hub.publish)
-        self.runner: Runner = Runner(self.name, self.store, self.hub, self.threads)
+        self.runner: Runner = Runner(self.name, self.store, self.hub, self.threads, duty)
         self._chores = [
             asyncio.create_task(self.store.commit_gains(), name="store"),
             asyncio.create_task(self.layer.listen(self._receive_hint), name="layer"),
@@ -102,8 +104,9 @@ class Process:
 _current: Process | None = None
 
 
-def start(*, anew: bool = False) -> Process:
-    """Return the parts of this process, begun on the running loop if they were not.
+def start(*, anew: bool = False, duty: Duty | None = None) -> Process:
+    """Return the parts of this process, begun on the running loop if they were not, with
+    the duty of a web process if no other is named.
 
     What was stopped stays so, for whoever still comes in the last moments of a server;
     `anew` says that a server begins, and with it everything.
@@ -111,7 +114,7 @@ def start(*, anew: bool = False) -> Process:
     global _current
     known = _current is not None and _current.loop is asyncio.get_running_loop()
     if _current is None or not known or (anew and _current.is_stopping):
-        _current = Process()
+        _current = Process(duty or duties.of_web())
     return _current
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from conversations.wire import time_as_json
 
 from . import catalogue, demo, leases, retry
 from .attempt import Question, Running, listen
+from .duty import WEB, Duty
 from .events import Hint
 from .hub import Hub
 from .jobs import Job, load_job, load_reply, note_sight, shortened
@@ -55,8 +57,9 @@ SHUT_DOWN = ("restart", "The server was restarted in the middle of the reply.")
 
 
 class Runner:
-    def __init__(self, name: str, store: Store, hub: Hub, threads: DatabaseThreads) -> None:
+    def __init__(self, name: str, store: Store, hub: Hub, threads: DatabaseThreads, duty: Duty = WEB) -> None:
         self._name = name
+        self._duty = duty
         self._store = store
         self._hub = hub
         self._threads = threads
@@ -66,6 +69,8 @@ class Runner:
         self._demo = demo.Server()
         self._draining = False
         self._drain_clock: asyncio.Timeout | None = None
+        #: Called after each look at what nobody runs: a sign of life.
+        self.on_look: Callable[[], None] = lambda: None
         self._looked_at = asyncio.get_running_loop().time()
         self._calm_at = self._looked_at
 
@@ -97,7 +102,7 @@ class Runner:
 
     def reply_queued(self, reply_id: int) -> None:
         """A reply was queued here: run it, or let others know of it."""
-        if self._draining:
+        if self._draining or not self._duty.takes_new:
             self._offer(reply_id)
         else:
             self.start_reply(reply_id)
@@ -107,7 +112,8 @@ class Runner:
 
     def receive_hint(self, hint: dict[str, Any]) -> bool:
         if hint.get("type") == Hint.QUEUED:
-            self.start_reply(hint["reply"])
+            if self._duty.takes_new:
+                self.start_reply(hint["reply"])
             return True
         if hint.get("type") != Hint.STOP:
             return False
@@ -172,6 +178,8 @@ class Runner:
         if self._draining:
             return
         for reply_id in await self._look_for_unowned():
+            if not self._duty.takes_new:
+                log.warning("no worker runs reply %s: it is done here", reply_id)
             self.start_reply(reply_id)
 
     async def _look_for_unowned(self) -> list[int]:
@@ -180,7 +188,10 @@ class Runner:
         are left to renew them."""
         loop = asyncio.get_running_loop()
         calm = loop.time() >= self._calm_at
-        found = await self._threads.run(leases.load_unowned, self._name, list(self._tasks), also_lapsed=calm)
+        found = await self._threads.run(
+            leases.load_unowned, self._name, list(self._tasks), self._duty, also_lapsed=calm
+        )
+        self.on_look()
         before, self._looked_at = self._looked_at, loop.time()
         if self._looked_at - before < max(settings.CHAT.lease_seconds / 2, LONGEST_GAP):
             return found

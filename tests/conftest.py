@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import httpx2
 import pytest
@@ -21,7 +21,7 @@ from django.test import Client, TransactionTestCase
 from pytest_django.fixtures import Settings
 
 from conversations.models import Conversation, Membership, Role
-from tests.processes import ServerProcess
+from tests.processes import Kind, ServerProcess
 from tests.tab import Tab
 from tests.tables import empty_tables
 from tests.upstream import Upstream
@@ -255,14 +255,14 @@ async def alice_tab(open_tab: OpenTab, alice: User, conversation: Conversation) 
 
 
 class StartProcess(Protocol):
-    async def __call__(self, kind: Literal["uvicorn", "daphne"] = "uvicorn", **env: str) -> ServerProcess: ...
+    async def __call__(self, kind: Kind = "uvicorn", **env: str) -> ServerProcess: ...
 
 
 @contextlib.asynccontextmanager
 async def starting_processes(upstream: Upstream) -> AsyncIterator[StartProcess]:
     processes: list[ServerProcess] = []
 
-    async def start_process(kind: Literal["uvicorn", "daphne"] = "uvicorn", **env: str) -> ServerProcess:
+    async def start_process(kind: Kind = "uvicorn", **env: str) -> ServerProcess:
         known = {
             "OPENAI_BASE_URL": upstream.base_url,
             "OPENAI_API_KEY": str(upstream.key),

@@ -17,6 +17,8 @@ from tests.services import Server, dying_with_us
 ROOT = Path(__file__).resolve().parent.parent
 EXIT_SECONDS = 20.0
 
+Kind = Literal["uvicorn", "daphne", "worker"]
+
 
 def database_url() -> str:
     """The address of the database in which the running test writes."""
@@ -27,7 +29,9 @@ def database_url() -> str:
 
 
 class ServerProcess(Server):
-    def __init__(self, kind: Literal["uvicorn", "daphne"] = "uvicorn", env: dict[str, str] | None = None) -> None:
+    """A web server, or a worker."""
+
+    def __init__(self, kind: Kind = "uvicorn", env: dict[str, str] | None = None) -> None:
         super().__init__()
         self.kind = kind
         self.env = {"DATABASE_URL": database_url(), **(env or {})}
@@ -41,6 +45,8 @@ class ServerProcess(Server):
         return {**os.environ, "PYTHONUNBUFFERED": "1", **self.env}
 
     def command(self) -> list[str]:
+        if self.kind == "worker":
+            return [*dying_with_us(self.stop_signal), sys.executable, "manage.py", "runreplies", "--alive", self.alive]
         application = "chatproject.asgi:application"
         address = {
             "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"],
@@ -48,7 +54,18 @@ class ServerProcess(Server):
         }[self.kind]
         return [*dying_with_us(self.stop_signal), sys.executable, "-m", *address, application]
 
+    @property
+    def alive(self) -> str:
+        return str(self.folder / "alive")
+
+    def launch(self) -> None:
+        Path(self.alive).unlink(missing_ok=True)
+        super().launch()
+
     def try_once(self) -> None:
+        if self.kind == "worker":
+            Path(self.alive).stat()
+            return
         with urllib.request.urlopen(f"{self.url}/health/", timeout=5):
             pass
 

@@ -13,6 +13,9 @@ from typing import Any, Protocol, TypeVar
 import pytest
 import yaml
 
+from chatproject.config import Config
+from streaming.shutdown import SECONDS_TO_LEAVE
+from tests.processes import database_url
 from tests.services import PostgresServer, Server, dying_with_us, free_port, what_is_missing
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -199,6 +202,31 @@ def test_web_ends_at_once_with_a_sentence_when_the_database_is_not_there(static_
     assert "Is it running, and is databaseUrl (DATABASE_URL) right?" in done.stderr
     assert "Traceback" not in done.stderr
     assert "hunter2" not in done.stderr
+
+
+def worker_service(folder: Path) -> Service:
+    service = Service("replies", {"/tmp/replies": str(folder / "replies")}, REDIS_URL="")
+    service.environ |= {"DATABASE_URL": database_url(), "CHAT_ENV_FILE": str(folder / ".env")}
+    return service
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_is_healthy_while_it_looks_at_its_database(run: Run, tmp_path: Path) -> None:
+    worker = worker_service(tmp_path)
+    assert worker.check_health().returncode == 1
+    run(worker)
+    assert worker.check_health().returncode == 0
+    worker.pause()
+    os.utime(tmp_path / "replies", (0, 0))
+    assert "has not looked at its database" in worker.check_health().stderr
+
+
+def test_who_is_asked_to_end_has_the_time_for_it() -> None:
+    drains = {"web": Config().drain_seconds, "replies": float(interpolated("${REPLIES_DRAIN_SECONDS:-590}", {}))}
+    for name, drain in drains.items():
+        grace = float(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+        assert drain + SECONDS_TO_LEAVE < grace, name
+    assert SERVICES["replies"]["environment"]["CHAT_DRAIN_SECONDS"] == "${REPLIES_DRAIN_SECONDS:-590}"
 
 
 def test_caddy_hands_pages_through_and_is_healthy(run: Run, static_root: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ async def talking(
 async def test_it_listens_no_more_and_still_speaks_to_those_who_are_there(
     start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream
 ) -> None:
-    process = await start_process(CHAT_DRAIN_SECONDS=LONG)
+    process = await start_process(CHAT_DRAIN_SECONDS=LONG, CHAT_SILENCE_SECONDS=LONG)
     async with talking(process, alice, conversation, upstream) as (tab, reply):
         assert await is_listening(process)
         process.terminate()
@@ -86,7 +86,7 @@ async def test_it_listens_no_more_and_still_speaks_to_those_who_are_there(
 async def test_a_question_that_comes_then_is_kept_and_answered_by_the_next(
     start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream
 ) -> None:
-    process = await start_process(CHAT_DRAIN_SECONDS=LONG)
+    process = await start_process(CHAT_DRAIN_SECONDS=LONG, CHAT_SILENCE_SECONDS=LONG)
     async with talking(process, alice, conversation, upstream) as _:
         other: Any = await database_sync_to_async(Conversation.start)(alice)
         second = await tab_on(process, alice, other)
@@ -111,7 +111,7 @@ async def test_a_question_that_comes_then_is_kept_and_answered_by_the_next(
 async def test_what_has_not_begun_to_speak_is_given_back_at_once(
     start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream
 ) -> None:
-    process = await start_process(CHAT_DRAIN_SECONDS=LONG)
+    process = await start_process(CHAT_DRAIN_SECONDS=LONG, CHAT_SILENCE_SECONDS=LONG)
     async with talking(process, alice, conversation, upstream) as _:
         other: Any = await database_sync_to_async(Conversation.start)(alice)
         upstream.answer(Script(before=[Stall()]), Script(["Here."]))
@@ -160,7 +160,7 @@ async def test_no_event_stream_begins_then(
     start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream
 ) -> None:
     """A proxy keeps connections open, so a request may still come in where nobody listens any more."""
-    process = await start_process(CHAT_DRAIN_SECONDS=LONG)
+    process = await start_process(CHAT_DRAIN_SECONDS=LONG, CHAT_SILENCE_SECONDS=LONG)
     async with talking(process, alice, conversation, upstream), csrf_client(LiveServer(process.url), alice) as client:
         page = f"/conversations/{conversation.pk}/"
         assert (await client.get(page)).status_code == 200
@@ -176,7 +176,7 @@ async def test_no_socket_opens_then(
     start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream
 ) -> None:
     """The same for a socket: it is sent away with the code that brings it back."""
-    process = await start_process(CHAT_DRAIN_SECONDS=LONG)
+    process = await start_process(CHAT_DRAIN_SECONDS=LONG, CHAT_SILENCE_SECONDS=LONG)
     async with talking(process, alice, conversation, upstream) as (tab, _):
         late = await LiveServer(process.url).tab(alice, conversation)
         async with kept_connection(process) as (reader, writer):
@@ -221,7 +221,7 @@ def handshake(tab: Tab) -> bytes:
 async def test_a_second_signal_ends_the_wait(
     start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream, kind: Kind
 ) -> None:
-    process = await start_process(kind, CHAT_DRAIN_SECONDS=LONG)
+    process = await start_process(kind, CHAT_DRAIN_SECONDS=LONG, CHAT_SILENCE_SECONDS=LONG)
     async with talking(process, alice, conversation, upstream) as (tab, reply):
         process.terminate()
         await asyncio.sleep(SECONDS_OF_ONE_WISH + 0.5)
@@ -240,7 +240,7 @@ async def test_a_signal_that_is_told_twice_is_one(
     start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream
 ) -> None:
     """Ctrl+C reaches every process of a terminal, and some of them once more from their supervisor."""
-    process = await start_process(CHAT_DRAIN_SECONDS=LONG)
+    process = await start_process(CHAT_DRAIN_SECONDS=LONG, CHAT_SILENCE_SECONDS=LONG)
     async with talking(process, alice, conversation, upstream) as (tab, reply):
         assert process.process is not None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
@@ -259,7 +259,7 @@ async def test_it_ends_although_the_database_hangs(
     start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream
 ) -> None:
     drain = 0.5
-    process = await start_process(CHAT_DRAIN_SECONDS=str(drain))
+    process = await start_process(CHAT_DRAIN_SECONDS=str(drain), CHAT_SILENCE_SECONDS=LONG)
     async with talking(process, alice, conversation, upstream) as (tab, reply):
         locked, release = asyncio.Event(), asyncio.Event()
         lock = asyncio.create_task(hold_the_database(locked, release))
@@ -336,7 +336,7 @@ async def unreachable() -> AsyncIterator[str]:
 async def test_another_process_takes_over_what_was_given_back_while_the_first_still_speaks(
     start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream
 ) -> None:
-    first, _ = await asyncio.gather(start_process(CHAT_DRAIN_SECONDS=LONG), start_process())
+    first, _ = await asyncio.gather(start_process(CHAT_DRAIN_SECONDS=LONG, CHAT_SILENCE_SECONDS=LONG), start_process())
     async with talking(first, alice, conversation, upstream) as (tab, reply):
         others: Any = [await database_sync_to_async(Conversation.start)(alice) for _ in range(2)]
         waiting, late = [await tab_on(first, alice, other) for other in others]

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from conversations.models import Conversation, Message
 from streaming import leases, owners, runner
+from streaming.duty import WORKER, Duty
 from streaming.hub import Hub
 from streaming.layer import Layer
 from streaming.models import Run
@@ -51,8 +52,7 @@ def test_how_long_a_reply_waits_does_not_depend_on_the_clock_of_who_asked(
     monkeypatch.undo()
     assert abs(Message.objects.get(pk=reply.pk).created_at - timezone.now()) < timedelta(seconds=30)
     assert leases.load_unowned("here") == []
-    monkeypatch.setattr(leases, "SECONDS_TO_START", -1)
-    assert leases.load_unowned("here") == [reply.pk]
+    assert leases.load_unowned("here", duty=WORKER) == [reply.pk]
 
 
 def test_a_lease_that_has_run_out_counts_only_where_that_is_wanted(lapsed: Message) -> None:
@@ -114,7 +114,7 @@ def test_an_attempt_that_is_counted_twice_is_one(reply: Message) -> None:
 async def test_after_a_gap_owners_are_left_a_moment_to_renew_their_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[bool] = []
 
-    def look(name: str, here: list[int], *, also_lapsed: bool) -> list[int]:
+    def look(name: str, here: list[int], duty: Duty, *, also_lapsed: bool) -> list[int]:
         looks.append(also_lapsed)
         return []
 
