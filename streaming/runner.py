@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 #: How long a reply may take to be stored after it was told to end, in a process that ends.
 SECONDS_TO_LET_GO = 5.0
-#: Looks at what nobody runs are a second apart; after a gap so long, or half a lease, something was wrong.
+#: Looks at what nobody runs are a second apart; after a gap so long, or nearly as long as a lease, something was wrong.
 LONGEST_GAP = 3.0
 #: How long owners are then left to renew their leases; they try at least every two seconds.
 SECONDS_TO_RENEW = 5.0
@@ -193,7 +193,7 @@ class Runner:
         )
         self.on_look()
         before, self._looked_at = self._looked_at, loop.time()
-        if self._looked_at - before < max(settings.CHAT.lease_seconds / 2, LONGEST_GAP):
+        if self._looked_at - before < max(settings.CHAT.lease_seconds - 2, LONGEST_GAP):
             return found
         self._calm_at = self._looked_at + SECONDS_TO_RENEW
         return []

@@ -225,3 +225,26 @@ async def test_a_paused_owner_that_wakes_up_writes_nothing_more(
     for tab in (writer, reader):
         await tab.close()
         assert tab.wrongs == []
+
+
+@pytest.mark.services
+async def test_a_reply_that_another_process_has_taken_over_is_followed_where_it_began(
+    start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream
+) -> None:
+    """Its first owner slept before a word had come, so the next one asks for it: no longer its own, it is a reader."""
+    first, _ = [await start_process(CHAT_LEASE_SECONDS="2", CHAT_FIRST_TOKEN_SECONDS="60") for _ in range(2)]
+    script = many(300, pace=0.03)
+    upstream.answer(Script(before=[Stall()]), script)
+    reader = await tab_on(first, alice, conversation)
+    asked = await reader.ask("Talk")
+    await upstream.until_asked()
+    first.pause()
+    await upstream.until_asked(2, seconds=20)
+    first.resume()
+    await upstream.posts[0].until_closed()
+    await reader.until_said(asked.reply, 500)
+    assert reader.endings[asked.reply] == []
+    assert (await reader.until_ended(asked.reply, seconds=30))["status"] == "done"
+    assert reader.texts[asked.reply] == script.text
+    assert reader.wrongs == []
+    await reader.close()
