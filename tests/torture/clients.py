@@ -265,7 +265,7 @@ class Person:
             with contextlib.suppress(TimeoutError):
                 await self.tab.until(lambda: self.tab.close_code is not None or not self.open, 1.0)
         self.open = False
-        self.stage.closes[str(self.tab.close_code)] += 1
+        self.stage.closes[str(self.tab.close_code or "cut by the client")] += 1
         self.note_close()
 
     def note_close(self) -> None:

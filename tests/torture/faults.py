@@ -90,7 +90,8 @@ class Saboteur:
 
     @contextlib.asynccontextmanager
     async def on_server(self, planned: Planned) -> AsyncIterator[tuple[TorturedServer, Fault]]:
-        server = self.world.servers[planned.target % len(self.world.servers)]
+        servers = self.world.webs if planned.kind == "server frozen" else self.world.servers
+        server = servers[planned.target % len(servers)]
         async with server.busy, self.noted(planned, server.name) as fault:
             yield server, fault
 

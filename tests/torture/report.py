@@ -148,13 +148,24 @@ def figures(outcome: Outcome) -> list[str]:
 def problems(outcome: Outcome, most: int) -> list[str]:
     if outcome.holds:
         return ["", "Every promise was kept."]
-    lines = ["", f"NOT KEPT with {listed_seeds(outcome.failed_seeds)}:"]
+    again = f"manage.py torture --topology {outcome.topology} --seed {outcome.failed_seeds[0]}"
+    return [
+        "",
+        f"NOT KEPT with {listed_seeds(outcome.failed_seeds)}:",
+        *violations(outcome, most),
+        "",
+        f"The same trouble once more: {again}",
+    ]
+
+
+def violations(outcome: Outcome, most: int) -> list[str]:
+    """A line for each, at most so many of one promise."""
+    lines = []
     for verdict in outcome.verdicts:
         lines += [f"  {verdict.promise}: {violation}" for violation in verdict.violations[:most]]
         if len(verdict.violations) > most:
             lines.append(f"  {verdict.promise}: and {len(verdict.violations) - most} more")
-    again = f"manage.py torture --topology {outcome.topology} --seed {outcome.failed_seeds[0]}"
-    return [*lines, "", f"The same trouble once more: {again}"]
+    return lines
 
 
 def listed(counts: Counter[str]) -> str:

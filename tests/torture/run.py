@@ -75,7 +75,7 @@ class Crowd:
 def gather_people(world: World, records: Records) -> Crowd:
     """Users with sessions, conversations with members, and a tab for each person."""
     chance = random.Random(f"{world.seed}/people")
-    stage = Stage(world.servers, records)
+    stage = Stage([], records)
     users = [User.objects.create_user(f"user{number}") for number in range(plan.PEOPLE)]
     cookies = {user.pk: session_of(user) for user in users}
     rooms = [Conversation.start(users[number % len(users)]) for number in range(plan.CONVERSATIONS)]
@@ -119,9 +119,9 @@ class Show:
         self.crowd = crowd
         self.seconds = seconds
         self.tell = tell
-        crowd.stage.servers = list(world.servers)
 
     async def run(self) -> None:
+        self.crowd.stage.servers = self.world.webs
         self.records.began = time.monotonic()
         everybody = self.crowd.everybody
         saboteur = Saboteur(self.world, self.records, everybody, list(self.crowd.guests))
@@ -190,7 +190,7 @@ class Show:
             by_room[person.conversation].append(person)
         for conversation, people in by_room.items():
             fresh = TortureTab("", cookie=people[0].cookie)
-            fresh.turn_to(self.world.servers[0], conversation)
+            fresh.turn_to(self.world.webs[0], conversation)
             await fresh.open()
             await fresh.until(lambda fresh=fresh: fresh.conversation)  # type: ignore[misc]
             await fresh.until(lambda fresh=fresh: not any(map(fresh.lacks_some, fresh.messages)))  # type: ignore[misc]
@@ -205,7 +205,7 @@ class Show:
 
     async def look_inside(self) -> None:
         """Wait until the servers are empty, as long as that may take, and write down what is left."""
-        for server in self.world.servers:
+        for server in self.world.webs:
             deadline = time.monotonic() + EMPTY_SECONDS
             inside = await server.inside(self.world.upstream.port)
             while (inside.sockets or inside.readers or inside.rooms) and time.monotonic() < deadline:

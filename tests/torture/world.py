@@ -13,21 +13,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 import psycopg
 
-from tests.processes import ServerProcess
+from tests.processes import Kind, ServerProcess
 from tests.scripts import Script
 from tests.services import PostgresServer, RedisServer, forget_the_developer, safe_environment
 from tests.torture import plan
 from tests.torture.records import Exit, Inside
 from tests.upstream import Request, Upstream
 
-#: One process on SQLite; two on PostgreSQL and Redis.
+#: One process on SQLite; two on PostgreSQL and Redis, with every other seed and a worker besides.
 TOPOLOGIES = ("sqlite", "services")
-SERVERS = {"sqlite": 1, "services": 2}
 
 DATABASE = "torture"
 
@@ -99,7 +98,7 @@ def services(topology: str) -> Iterator[Services]:
 class TorturedServer(ServerProcess):
     """A server process with an eye inside, which can be frozen, and is never asked two things at once."""
 
-    def __init__(self, name: str, kind: Literal["uvicorn", "daphne"], env: dict[str, str]) -> None:
+    def __init__(self, name: str, kind: Kind, env: dict[str, str]) -> None:
         super().__init__(kind, env)
         self.name = name
         self.busy = asyncio.Lock()
@@ -108,6 +107,8 @@ class TorturedServer(ServerProcess):
         self.env["PYTHONFAULTHANDLER"] = "1"
 
     def command(self) -> list[str]:
+        if self.kind == "worker":
+            return super().command()
         *words, _ = super().command()
         more = ["--timeout-graceful-shutdown", "5"] if self.kind == "uvicorn" else []
         return [*words, *more, "tests.torture.inside:application"]
@@ -190,14 +191,23 @@ class World:
         self.upstream.always(self.answer)
         env = {f"CHAT_{name.upper()}": str(value) for name, value in SETTINGS.items()}
         env |= {"OPENAI_BASE_URL": self.upstream.base_url, "OPENAI_API_KEY": KEY}
-        count = SERVERS[self.topology]
-        self.servers = [TorturedServer(f"server {number}", self.kind, env) for number in range(1, count + 1)]
+        if "worker" in self.kinds:
+            env["CHAT_REPLIES_IN"] = "workers"
+        self.servers = [TorturedServer(f"server {number}", kind, env) for number, kind in enumerate(self.kinds, 1)]
         await asyncio.gather(*(server.astart() for server in self.servers))
 
     @property
-    def kind(self) -> Literal["uvicorn", "daphne"]:
-        """A single process is daphne (`manage.py runserver`) with every other seed."""
-        return "daphne" if self.topology == "sqlite" and self.seed % 2 == 0 else "uvicorn"
+    def kinds(self) -> list[Kind]:
+        """Every other seed is in another way what an installation may be: daphne, which is `manage.py runserver`, or
+        replies in a worker."""
+        even = self.seed % 2 == 0
+        if self.topology == "sqlite":
+            return ["daphne" if even else "uvicorn"]
+        return ["uvicorn", "uvicorn", "worker"] if even else ["uvicorn", "uvicorn"]
+
+    @property
+    def webs(self) -> list[TorturedServer]:
+        return [server for server in self.servers if server.kind != "worker"]
 
     def keep_logs(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

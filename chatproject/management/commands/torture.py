@@ -73,6 +73,7 @@ class Command(BaseCommand):
                 raise CommandError(f"Seed {seed} on {topology} did not come to its end (exit status {code}).")
             outcome = report.Outcome.from_json(json.loads(path.read_text()))
         self.line(f"{topology:<9} seed {seed:<4} {'held' if outcome.holds else 'NOT HELD'}", end="\n")
+        self.stdout.write("".join(f"{line}\n" for line in report.violations(outcome, most=3)), ending="")
         return outcome
 
     def follow(self, words: list[str], name: str) -> int:
