@@ -9,9 +9,11 @@ read, so that keep-alive comments hold a dead stream open for ever.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import re
+import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -75,8 +77,14 @@ class UpstreamError(Exception):
         self.refusal = refusal
 
 
+@functools.cache
+def certificates() -> ssl.SSLContext:
+    """Whom this machine believes. Reading them holds up the loop for 20 to 60 ms, most of what a client costs."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
 class Upstream:
-    """One server. Its client is kept: a new one costs 20 to 60 ms and a handshake."""
+    """One server. Its client is kept: a new one costs a handshake."""
 
     def __init__(self, base_url: str, connect_seconds: float) -> None:
         timeout = httpx2.Timeout(None, connect=connect_seconds, pool=connect_seconds)
@@ -87,6 +95,7 @@ class Upstream:
             max_retries=0,
             http_client=DefaultAioHttpClient(
                 timeout=timeout,
+                verify=certificates(),
                 # A redirect could carry the key to another host.
                 follow_redirects=False,
                 # Proxies and .netrc of the environment are nobody's decision here.
