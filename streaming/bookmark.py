@@ -101,11 +101,13 @@ class Bookmark:
 
     def _created(self, event: _Event) -> None:
         message = event.message
-        if message is not None:
+        if message is None:
+            return
+        if message.role == "assistant":
+            # Its end is told later, also where text of it has come with this already.
+            self.replies[message.id] = Have(len(message.text), len(message.reasoning))
+        else:
             self._begin(message)
-            if message.role == "assistant":
-                # Its end is told later, also where the text has come with it already.
-                self.replies[message.id] = Have(len(message.text), len(message.reasoning))
 
     def _begin(self, message: _Message) -> None:
         if message.length is not None:

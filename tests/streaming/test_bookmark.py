@@ -105,6 +105,15 @@ def test_of_a_long_message_the_rest_is_still_to_come() -> None:
     assert after(bookmark, events.reply_delta(41, "text", 7, "o")) == "7"
 
 
+def test_a_long_reply_that_has_ended_is_followed_until_its_end_is_told() -> None:
+    bookmark = Bookmark(6)
+    begun = created(7, text="Hello")
+    begun["message"] |= {"length": 8, "reasoning_length": 0}
+    assert after(bookmark, begun, events.reply_delta(42, "text", 5, " yo")) == "7,42.8.0"
+    assert bookmark.lacks(events.encode(ended(8, 8))) is None
+    assert after(bookmark, ended(8, 8)) == "8"
+
+
 @pytest.mark.parametrize(("have", "length", "lacking"), [(5, 5, None), (4, 5, "42"), (0, 0, None), (None, 1, "42")])
 def test_an_end_that_comes_before_its_text_is_noticed(have: int | None, length: int, lacking: str | None) -> None:
     bookmark = Bookmark(6, {} if have is None else {"42": events.Have(have)})
