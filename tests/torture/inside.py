@@ -34,7 +34,7 @@ class Inside:
         """What readers have cost at the most. Looked at from outside it would be the noise of an allocator."""
         while True:
             if here := process.current():
-                buffers = [reader._unacked_size + reader.waiting_size for reader in here.hub._all_readers()]
+                buffers = [reader.size for reader in here.hub._all_readers()]
                 self.largest_buffer = max([self.largest_buffer, *buffers])
             await asyncio.sleep(SAMPLE_SECONDS)
 
