@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection, connections
 
 from chatproject.databases import SESSION
 from conversations.models import Conversation, Message
@@ -22,7 +23,7 @@ from streaming.events import Close
 from streaming.models import Run
 from tests.conftest import StartProcess
 from tests.processes import ServerProcess
-from tests.scripts import many
+from tests.scripts import many, overloaded
 from tests.services import PostgresServer
 from tests.streaming.conftest import TabOn
 from tests.tab import CommandRefused, Tab
@@ -160,6 +161,44 @@ async def test_what_is_asked_in_the_middle_of_it_is_one_message_and_one_reply_or
         assert (await tab.until_ended(answer["reply"], RECOVERY))["status"] == "done"
     assert await Message.objects.acount() == 2
     assert len(upstream.posts) == 1
+
+
+async def test_a_reply_that_waits_for_its_next_try_outlives_it(
+    postgres: PostgresServer, tabs: list[Tab], upstream: Upstream
+) -> None:
+    """Its next try falls into the time without a database, in which it could not be counted."""
+    upstream.answer(overloaded(retry_after="2"), many(10))
+    asked = await tabs[0].ask("Talk")
+    await tabs[1].wait_for("reply_waiting", reply=asked.reply)
+    await restarted(postgres)
+    for tab in tabs:
+        assert (await tab.until_ended(asked.reply, RECOVERY))["status"] == "done"
+        assert tab.texts[asked.reply] == many(10).text
+    assert (await Run.objects.aget(pk=int(asked.reply))).attempts == len(upstream.posts) == 2
+
+
+async def test_after_a_long_absence_it_is_found_again_soon(postgres: PostgresServer) -> None:
+    """The pool by itself would look for it after 1, 3, 7, 15 and 31 seconds, and so on."""
+    back = threading.Event()
+
+    def ask_until_it_answers() -> float:
+        try:
+            while True:
+                with contextlib.suppress(OperationalError):
+                    Message.objects.exists()
+                    if back.is_set():
+                        return time.monotonic()
+                connection.close()
+        finally:
+            connections.close_all()
+
+    await asyncio.to_thread(postgres.stop)
+    asking = asyncio.create_task(asyncio.to_thread(ask_until_it_answers))
+    await asyncio.sleep(17)
+    await postgres.astart()
+    began = time.monotonic()
+    back.set()
+    assert await asking - began < 10
 
 
 async def test_who_comes_while_it_is_away_is_let_in_afterwards(
