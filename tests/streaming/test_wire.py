@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from conversations.models import Conversation, Message
-from tests.conftest import Chat, LiveServer, OpenTab
+from tests.conftest import SLACK_SECONDS, Chat, LiveServer, OpenTab
 from tests.scripts import Hold, Reason, Script, Stall, many
 from tests.tab import CommandRefused, Event, Tab
 from tests.upstream import Upstream
@@ -194,7 +194,7 @@ async def test_stop_closes_the_upstream_within_a_second(alice_tab: Tab, upstream
     await alice_tab.until_said(asked.reply)
     stopped = asyncio.get_running_loop().time()
     await alice_tab.command("stop_reply", reply=asked.reply)
-    assert await upstream.posts[0].until_closed() - stopped < 1
+    assert await upstream.posts[0].until_closed() - stopped < 1 + SLACK_SECONDS
 
 
 async def test_stop_before_the_first_byte_closes_the_upstream(alice_tab: Tab, upstream: Upstream) -> None:
@@ -202,7 +202,7 @@ async def test_stop_before_the_first_byte_closes_the_upstream(alice_tab: Tab, up
     asked = await alice_tab.ask("Talk")
     request = await upstream.until_asked()
     await alice_tab.command("stop_reply", reply=asked.reply)
-    await request.until_closed(seconds=1)
+    await request.until_closed(seconds=1 + SLACK_SECONDS)
     assert (await alice_tab.until_ended(asked.reply))["status"] == "stopped"
 
 
@@ -214,7 +214,7 @@ async def test_stop_does_not_wait_for_a_list_of_models(
     asked = await alice_tab.ask("Talk")
     await upstream.until(lambda: any(request.method == "GET" for request in upstream.requests))
     await alice_tab.command("stop_reply", reply=asked.reply)
-    assert (await alice_tab.until_ended(asked.reply, seconds=1))["status"] == "stopped"
+    assert (await alice_tab.until_ended(asked.reply, seconds=1 + SLACK_SECONDS))["status"] == "stopped"
     assert not upstream.posts
 
 
