@@ -282,7 +282,8 @@ class Tab:
         self.endings[reply].append(event)
         if not self.is_whole(reply):
             self.repairs += 1
-            self.texts[reply] = ""
+            if len(self.texts.get(reply, "")) >= event["length"]:
+                self.texts[reply] = ""
             await self.sync_reply(reply)
 
     def is_whole(self, reply: str) -> bool:
