@@ -70,7 +70,8 @@ export class MessageView {
 
   #updateReply() {
     const { body, message } = this;
-    const whole = hasEnded(message);
+    // One that has ended may still be on its way here: to render it whole each time would take a minute for a book.
+    const whole = hasEnded(message) && !message.partial;
     body.classList.add("markdown");
     body.hidden = !message.text;
     if (this.adopted && whole) {

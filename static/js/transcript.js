@@ -56,7 +56,8 @@ export function messageOf(state, id) {
   const growing = state.growing.get(id);
   if (!growing) return message.siblings === siblings ? message : { ...message, siblings };
   const { text, reasoning, status, waiting } = growing;
-  return { ...message, siblings, text, reasoning, status: hasEnded(message) ? message.status : status, waiting };
+  const ended = hasEnded(message);
+  return { ...message, siblings, text, reasoning, status: ended ? message.status : status, waiting, partial: ended };
 }
 
 /** Where this tab stands, as the server reads it: the version, and how far it holds the texts that are not whole yet. */
@@ -77,7 +78,7 @@ export function toSnapshot(state) {
   for (const [id, { status, text, reasoning, text_end, reasoning_end }] of state.growing) {
     replies.push({ reply: id, status, text, reasoning, text_end, reasoning_end });
   }
-  const messages = shownMessages(state).map(({ waiting, ...message }) => message);
+  const messages = shownMessages(state).map(({ waiting, partial, ...message }) => message);
   return { type: "conversation_snapshot", protocol: 1, version, conversation, you, members, messages, replies, more: hasOlder(state) };
 }
 
@@ -221,7 +222,7 @@ function takeMessage(next, { length, reasoning_length, text_end, reasoning_end, 
   remember(next, isHeld ? { ...message, text: held.text, reasoning: held.reasoning } : message);
   if (length !== undefined && !isHeld) {
     const growing = takeSnapshot(state.growing.get(id) ?? growingFrom(message), { ...message, text_end, reasoning_end });
-    next.growing.set(id, { ...growing, length });
+    next.growing.set(id, { ...growing, length, reasoning_length });
   } else if (message.role === "assistant" && !hasEnded(message)) {
     next.growing.set(id, growingFrom(message));
   }
@@ -248,7 +249,7 @@ function withGrowing(state, reply, growing) {
 function keepGrowth(state, reply, growing) {
   const { length, sha256 } = growing;
   const grown = withGrowing(state, reply, growing);
-  if (length === undefined || growing.text_end < length) return [grown, []];
+  if (length === undefined || !isWhole(growing)) return [grown, []];
   grown.growing.delete(reply);
   if (!state.messages.has(reply)) return [grown, []];
   const { text, reasoning } = growing;
@@ -257,6 +258,8 @@ function keepGrowth(state, reply, growing) {
   if (growing.text_end > length) return events.reply_doubted(next, { reply, length });
   return [next, sha256 ? [{ type: "verify", reply, sha256, length }] : []];
 }
+
+const isWhole = ({ text_end, length, reasoning_end, reasoning_length = 0 }) => text_end >= length && reasoning_end >= reasoning_length;
 
 const positionsOf = (reply, { text_end, reasoning_end }) => ({ replies: { [reply]: { text: text_end, reasoning: reasoning_end } } });
 

@@ -111,6 +111,17 @@ test("a beginning takes nothing back", () => {
   assert.equal(messageOf(still, "2").text, "Fou");
 });
 
+test("of a long reasoning the rest is told, too, also where the text is whole", () => {
+  const short = { text: "Four", text_end: 4, length: 4, reasoning: "1", reasoning_end: 1, reasoning_length: 5 };
+  let [state] = after(snapshot(3, "2", [message("1", null, "user"), message("2", "1", "assistant", "", short)]));
+  for (const [start, text] of [[1, " +"], [3, " 3"]]) {
+    assert.equal(messageOf(state, "2").partial, true);
+    assert.equal(messageOf(state, "2").status, "done");
+    [state] = apply(state, { ...delta(start, text), part: "reasoning" });
+  }
+  assert.deepEqual([messageOf(state, "2").reasoning, messageOf(state, "2").partial], ["1 + 3", undefined]);
+});
+
 test("a status that is not known is an end, and nothing can be stopped", () => {
   const [state] = after(asked(), delta(0, "Four"), { ...ended(4, "Four"), status: "parked" });
   assert.equal(messageOf(state, "2").status, "parked");
