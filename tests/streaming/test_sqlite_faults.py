@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,12 +16,12 @@ import psutil
 import pytest
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection
 
 from conversations.models import Conversation, Message, grown_texts
 from streaming import store
 from streaming.models import Run
-from streaming.reply import Reply
+from streaming.reply import Gain, Reply
 from streaming.store import Writer
 from tests.conftest import StartProcess
 from tests.scripts import many
@@ -174,7 +174,7 @@ async def test_what_is_said_while_the_disk_is_full_waits_unseen_and_commands_are
 
 
 async def test_a_file_that_says_it_is_full_is_tried_again(
-    conversation: Conversation, alice: User, caplog: pytest.LogCaptureFixture
+    conversation: Conversation, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLITE_FULL itself, by a limit on the pages of the store's own connection, which lasts as long as that."""
     exchange = await conversation.apost(alice, "Hello", "a1")
@@ -183,6 +183,18 @@ async def test_a_file_that_says_it_is_full_is_tried_again(
     shown = asyncio.Event()
     the_store = store.Store(0.001, lambda writer, gains: shown.set())
     writer = Writer(run, conversation.pk, Reply(), on_lost=lambda: None)
+
+    refusals: list[str] = []
+    insert = store.insert_gains
+
+    def insert_gains(batch: Sequence[tuple[Writer, list[Gain]]]) -> set[int]:
+        try:
+            return insert(batch)
+        except OperationalError as error:
+            refusals.append(str(error))
+            raise
+
+    monkeypatch.setattr(store, "insert_gains", insert_gains)
 
     def leave_no_room() -> None:
         with connection.cursor() as cursor:
@@ -194,7 +206,7 @@ async def test_a_file_that_says_it_is_full_is_tried_again(
     writer.reply.receive_delta("text", said)
     the_store.gained(writer)
     await asyncio.wait_for(shown.wait(), RECOVERY)
-    assert "database or disk is full" in caplog.text
+    assert refusals == ["database or disk is full"]
     stored = await database_sync_to_async(grown_texts)([exchange.reply.pk])
     assert stored[exchange.reply.pk]["text"] == said
     committing.cancel()
