@@ -61,8 +61,12 @@ class Hint:
 # Commands
 
 
+#: Characters of a `ref`: it comes back in the answer, and an answer waits for nothing.
+LONGEST_REF = 200
+
+
 class Command(msgspec.Struct):
-    ref: str | int | None = None
+    ref: Annotated[str, msgspec.Meta(max_length=LONGEST_REF)] | int | None = None
 
 
 class SendMessage(Command, kw_only=True):
@@ -182,7 +186,7 @@ def parse_command(frame: str | bytes) -> Command:
 def _facts(envelope: _Envelope) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if isinstance(envelope.ref, str | int):
-        facts["ref"] = envelope.ref if isinstance(envelope.ref, int) else envelope.ref[:200]
+        facts["ref"] = envelope.ref if isinstance(envelope.ref, int) else envelope.ref[:LONGEST_REF]
     if isinstance(envelope.client_id, str):
         facts["client_id"] = envelope.client_id[:64]
     return facts
@@ -260,5 +264,7 @@ def bye(reason: str, after_ms: int | None, code: int | None = Close.RESTART) -> 
 
 def _of(command: Command) -> dict[str, Any]:
     """What ties an answer to the command that it answers."""
-    ties = {"ref": command.ref, "client_id": getattr(command, "client_id", None)}
+    client_id = getattr(command, "client_id", None)
+    # A longer one is refused, and its beginning is enough to find out by whom it was said.
+    ties = {"ref": command.ref, "client_id": client_id and client_id[:64]}
     return {name: value for name, value in ties.items() if value is not None}

@@ -23,12 +23,17 @@ PARTS: tuple[Part, Part] = ("text", "reasoning")
 HIGH_SURROGATE = re.compile(r"[\ud800-\udbff]\Z")  # $ would match before a line break, too
 
 
+#: So many pieces of a growing text are joined when there are more of them.
+MOST_PIECES = 1000
+
+
 class GrowingText:
     """A text that is only ever added to, cheaply, and read from any position."""
 
     def __init__(self, text: str = "") -> None:
         self._pieces = [text] if text else []
         self._starts = [0] if text else []
+        self._joined = len(self._pieces)
         self.end = len(text)
 
     def append(self, text: str) -> None:
@@ -36,6 +41,11 @@ class GrowingText:
             self._pieces.append(text)
             self._starts.append(self.end)
             self.end += len(text)
+        if len(self._pieces) - self._joined > MOST_PIECES:
+            # A token is four letters and, as an object of its own, a hundred bytes.
+            self._pieces[self._joined :] = ["".join(self._pieces[self._joined :])]
+            del self._starts[self._joined + 1 :]
+            self._joined += 1
 
     def since(self, start: int, end: int | None = None) -> str:
         """Return the text from `start` up to `end` (else its end). What lies outside
@@ -57,6 +67,7 @@ class GrowingText:
         if len(self._pieces) > 1:
             self._pieces = ["".join(self._pieces)]
             self._starts = [0]
+            self._joined = 1
         return self._pieces[0] if self._pieces else ""
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from conversations.refusals import Refused
 from streaming import events
-from streaming.events import COMMANDS, MOST_SYNCED, BadCommand, parse_command
+from streaming.events import COMMANDS, LONGEST_REF, MOST_SYNCED, BadCommand, parse_command
 from streaming.rooms import LONGEST_DELTA
 from tests.cases import hundreds, jsons, texts, whole_texts
 
@@ -168,6 +168,16 @@ def test_also_the_refusal_of_a_command_that_could_not_be_read_carries_them(ref: 
 def test_a_refusal_does_not_carry_back_a_novel() -> None:
     refused = refusal(json.dumps({"type": "x" * 9999, "ref": "r" * 9999, "client_id": "c" * 9999}))
     assert len(events.encode(events.command_refused(refused or BadCommand("", "")))) < 500
+
+
+@pytest.mark.parametrize(("length", "is_read"), [(LONGEST_REF, True), (LONGEST_REF + 1, False)])
+def test_a_ref_is_as_long_as_it_may_be(length: int, is_read: bool) -> None:
+    assert (refusal(json.dumps({"type": "ping", "ref": "r" * length})) is None) is is_read
+
+
+def test_an_answer_does_not_carry_back_a_novel() -> None:
+    command = parse_command(json.dumps({"type": "retry_reply", "reply": "1", "client_id": "c" * 9999}))
+    assert len(events.encode(events.command_refused(Refused("invalid", "No."), command))) < 200
 
 
 # Events

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
+import tracemalloc
 from collections import defaultdict
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from conversations.status import Status
+from streaming import reply as reply_module
 from streaming.chunks import Chunk, Usage
 from streaming.reply import PARTS, Gain, GrowingText, Part, Reply
 from tests.cases import hundreds, texts, whole_texts
@@ -39,13 +42,18 @@ def said_by(*deltas: str, **options: int) -> str:
 
 
 @hundreds
-@given(st.lists(whole_texts()), st.lists(st.tuples(st.integers(-3, 40), st.none() | st.integers(-3, 40)), max_size=10))
+@given(
+    st.lists(whole_texts()),
+    st.lists(st.tuples(st.integers(-3, 40), st.none() | st.integers(-3, 40)), max_size=10),
+    st.integers(1, 5),
+)
 def test_a_growing_text_is_read_from_anywhere_to_anywhere(
-    pieces: list[str], ranges: list[tuple[int, int | None]]
+    pieces: list[str], ranges: list[tuple[int, int | None]], most: int
 ) -> None:
     growing, whole = GrowingText(), "".join(pieces)
-    for piece in pieces:
-        growing.append(piece)
+    with mock.patch.object(reply_module, "MOST_PIECES", most):
+        for piece in pieces:
+            growing.append(piece)
     for start, end in ranges:
         expected = whole[max(start, 0) : None if end is None else max(end, 0)]
         assert growing.since(start, end) == expected
@@ -61,6 +69,19 @@ def test_a_growing_text_goes_on_after_it_was_read_whole(first: str, more: str, s
     growing.append(more)
     assert growing.since(start) == (first + more)[start:]
     assert str(growing) == first + more
+
+
+def test_a_text_of_many_small_pieces_takes_little_more_than_itself() -> None:
+    growing = GrowingText("Begun. ")
+    tracemalloc.start()
+    try:
+        for number in range(100_000):
+            growing.append(f"{number % 10_000:04d}")
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert growing.end == 400_007
+    assert taken < 2 * growing.end
 
 
 # Feed and drain
