@@ -15,7 +15,7 @@ from conversations.models import Conversation, Message
 from streaming.layer import ANSWER_SECONDS
 from tests.conftest import SLACK_SECONDS, LiveServer, StartProcess, csrf_client
 from tests.processes import ServerProcess
-from tests.scripts import Script, Stall, many, too_fast
+from tests.scripts import Hold, Script, Stall, many, too_fast
 from tests.services import RedisServer
 from tests.tab import Tab
 from tests.upstream import Upstream
@@ -93,6 +93,39 @@ async def test_stop_from_elsewhere_closes_the_upstream_within_a_second(
     for tab in tabs:
         assert (await tab.until_ended(asked.reply))["status"] == "stopped"
         assert tab.texts[asked.reply] == "Hello"
+
+
+async def test_every_command_may_be_given_to_the_process_that_does_not_run_the_reply(
+    tabs: tuple[Tab, Tab], upstream: Upstream
+) -> None:
+    here, elsewhere = tabs
+    upstream.answer(Script(["One, ", Hold(), "two."]), Script(["Again."]), Script(["and on."]), Script(["Other."]))
+    asked = await here.ask("Count")
+    await elsewhere.until_said(asked.reply)
+    # What runs over there is told from the beginning, to a tab that has lost all of it.
+    elsewhere.texts[asked.reply] = ""
+    await elsewhere.sync_reply(asked.reply)
+    await elsewhere.until_said(asked.reply, len("One, "))
+    await elsewhere.command("rename_conversation", title="Renamed elsewhere")
+    await elsewhere.command("stop_reply", reply=asked.reply)
+    await until_both_ended(tabs, asked.reply, "stopped")
+    retried = (await elsewhere.command("retry_reply", reply=asked.reply, client_id="retry"))["reply"]
+    await until_both_ended(tabs, retried, "done")
+    continued = (await elsewhere.command("continue_reply", reply=asked.reply, client_id="continue"))["reply"]
+    await until_both_ended(tabs, continued, "done")
+    edited = await elsewhere.command("edit_message", message=asked.message, client_id="edit", text="Count again")
+    await until_both_ended(tabs, edited["reply"], "done")
+    await elsewhere.command("select_branch", message=asked.message)
+    await asyncio.gather(*(tab.until(lambda tab=tab: tab.conversation["head"] == continued) for tab in tabs))  # type: ignore[misc]
+    assert here.texts == elsewhere.texts
+    assert here.texts[continued] == "One, and on."
+    assert [tab.conversation["title"] for tab in tabs] == ["Renamed elsewhere"] * 2
+    assert here.version == elsewhere.version
+
+
+async def until_both_ended(tabs: tuple[Tab, Tab], reply: str, status: str) -> None:
+    for tab in tabs:
+        assert (await tab.until_ended(reply))["status"] == status
 
 
 async def test_a_wait_is_visible_elsewhere(tabs: tuple[Tab, Tab], upstream: Upstream) -> None:
