@@ -5,7 +5,7 @@ from typing import Any
 from allauth.account.decorators import secure_admin_login
 from allauth.account.models import EmailAddress
 from allauth.account.utils import filter_users_by_email
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import User
@@ -17,7 +17,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
+from chatproject import accounts
 from conversations.models import Membership
 
 admin.site.site_title = _("Parley administration")
@@ -64,6 +66,7 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     list_display = ("username", "email", "first_name", "last_name", "is_active", "is_staff", "last_login", "talks")
     show_full_result_count = False
     list_per_page = 50
+    actions = ("sign_out",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         mine = Membership.objects.filter(user=OuterRef("pk")).order_by().values("user")
@@ -75,6 +78,13 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     def talks(self, user: User) -> SafeString:
         url = reverse("admin:conversations_conversation_changelist")
         return format_html('<a href="{}?member={}">{}</a>', url, user.pk, user.talks)  # type: ignore[attr-defined]
+
+    @admin.action(description=_("Sign the selected people out everywhere"), permissions=["change"])
+    def sign_out(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """A lost telephone, say: the account stays as it is, and whoever knows the password signs in again."""
+        count = accounts.sign_out_everywhere(queryset)
+        words = ngettext("%d session was ended.", "%d sessions were ended.", count)
+        self.message_user(request, words % count, messages.SUCCESS)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

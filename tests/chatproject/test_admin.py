@@ -16,6 +16,7 @@ from django.urls import reverse
 
 from conversations.models import Conversation
 from streaming.models import Provider
+from tests.streaming.test_rights import SLACK_SECONDS
 from tests.tab import Tab
 
 PASSWORD = "correct-horse-battery"
@@ -206,3 +207,31 @@ async def test_deleting_a_person_closes_open_tabs(alice_tab: Tab, alice: User) -
 
     await database_sync_to_async(as_administrator)(delete)
     assert await alice_tab.until_closed() in (4401, 4404)
+
+
+# Sessions
+
+
+def sign_out_of(admin: Client, *people: User) -> str:
+    chosen = {"action": "sign_out", "_selected_action": [person.pk for person in people]}
+    return admin.post(reverse("admin:auth_user_changelist"), chosen, follow=True).content.decode()
+
+
+@pytest.mark.django_db
+def test_an_administrator_signs_people_out_everywhere_and_nobody_else(
+    admin_client: Client, alice: User, bob: User
+) -> None:
+    theirs, others = [Client(), Client()], Client()
+    for client in theirs:
+        client.force_login(alice)
+    others.force_login(bob)
+    assert "2 sessions were ended." in sign_out_of(admin_client, alice)
+    assert [client.get("/").status_code for client in (*theirs, others)] == [302, 302, 200]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_who_is_signed_out_in_the_admin_is_out_within_a_second(
+    alice_tab: Tab, admin_client: Client, alice: User
+) -> None:
+    await database_sync_to_async(sign_out_of)(admin_client, alice)
+    assert await alice_tab.until_closed(seconds=1 + SLACK_SECONDS) == 4401
