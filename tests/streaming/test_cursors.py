@@ -557,6 +557,17 @@ def test_a_reply_that_has_left_memory_is_told_from_the_store_before_its_end_is()
     assert reader.to_read() is None
 
 
+def test_who_comes_back_is_told_a_reply_from_where_it_stands_to_its_end_before_its_end() -> None:
+    reader = a_reader(Room("r"))
+    ends: Have = {"text": 5, "reasoning": 0}
+    entries = [Entry(4, '{"type":"reply_ended"}', reply=7, ends=ends), Entry(4, '{"type":"conversation_changed"}')]
+    reader.receive_catch_up(CatchUp(4, entries, {}, [Beginning(7, {"text": 2, "reasoning": 0}, ends)]))
+    assert frames_of(reader) == []
+    assert reader.to_read() == Window(7, "text", 2)
+    reader.receive_window(Window(7, "text", 2), "llo")
+    assert [frame["type"] for frame in frames_of(reader)] == ["reply_delta", "reply_ended", "conversation_changed"]
+
+
 def test_a_reply_that_is_gone_from_the_store_holds_up_nobody() -> None:
     room = Room("r")
     reader = a_reader_from(room)
