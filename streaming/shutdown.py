@@ -11,8 +11,8 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable
+from time import monotonic as now
 from typing import Any
 
 from django.conf import settings
@@ -43,11 +43,11 @@ class Shutdown:
 
     def receive(self, number: int, frame: Any = None) -> None:
         """Follow a signal: end; when there is a second wish, soon; a third one is not for us."""
-        now = time.monotonic()
+        at = now()
         if self._asked_at is None:
-            self._asked_at = now
+            self._asked_at = at
             self._loop.call_soon_threadsafe(self._begin, number)
-        elif now - self._asked_at < SECONDS_OF_ONE_WISH:
+        elif at - self._asked_at < SECONDS_OF_ONE_WISH:
             pass
         elif not self._hurries:
             self._hurries = True

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,10 +22,12 @@ from django.db import connection, transaction
 
 from chatproject.config import Config
 from conversations.models import Conversation, Message
+from streaming import process as streaming_process
+from streaming import shutdown
 from streaming.models import Run
 from streaming.shutdown import SECONDS_OF_ONE_WISH, SECONDS_TO_LEAVE
 from tests.conftest import LiveServer, StartProcess, csrf_client
-from tests.processes import ServerProcess
+from tests.processes import ROOT, ServerProcess
 from tests.scripts import Hold, Script, Stall, many
 from tests.streaming.test_kill import KINDS, TERMINAL, Kind, move, says_why, tab_on, until_status
 from tests.tab import Tab
@@ -360,3 +365,57 @@ async def test_another_process_takes_over_what_was_given_back_while_the_first_st
 def test_the_two_bounds_fit_into_what_service_managers_wait_for() -> None:
     """docker-compose.yml and the unit of docs/deploy.md give 20 seconds, and drainSeconds is 5."""
     assert Config().drain_seconds + SECONDS_TO_LEAVE < 20
+
+
+# What a signal means
+
+
+@pytest.fixture
+async def told(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
+    """What a process is told, in order. It takes its time to stop."""
+    said: list[str] = []
+    stopped = asyncio.Event()
+
+    async def stop() -> None:
+        said.append("stop")
+        await stopped.wait()
+
+    monkeypatch.setattr(streaming_process, "stop", stop)
+    monkeypatch.setattr(streaming_process, "hurry", lambda: said.append("hurry"))
+    monkeypatch.setattr(shutdown, "leave_after", lambda seconds: said.append("leave"))
+    yield said
+    stopped.set()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "heard"),
+    [
+        ([0], ["leave", "stop"]),
+        ([0, 0.1, 0.9], ["leave", "stop"]),
+        ([0, 1.5], ["leave", "stop", "hurry"]),
+        ([0, 0.1, 1.5], ["leave", "stop", "hurry"]),
+        ([0, 1.5, 1.6], ["leave", "stop", "hurry", "theirs"]),
+    ],
+)
+async def test_the_first_wish_ends_the_second_hurries_the_third_is_the_servers(
+    told: list[str], monkeypatch: pytest.MonkeyPatch, seconds: list[float], heard: list[str]
+) -> None:
+    asked = shutdown.Shutdown(lambda number: told.append("theirs"))
+    for at in seconds:
+        monkeypatch.setattr(shutdown, "now", lambda at=at: at)
+        asked.receive(signal.SIGTERM)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert told == heard
+
+
+def test_a_process_that_cannot_end_leaves() -> None:
+    """Whatever its threads wait for: this one would, for ever."""
+    hangs = "from streaming import shutdown; shutdown.leave_after(0.1); import threading; threading.Event().wait()"
+    done = subprocess.run(
+        [sys.executable, "manage.py", "shell", "--no-imports", "-c", hangs],
+        cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "could not end in time" in done.stderr
