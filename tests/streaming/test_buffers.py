@@ -292,7 +292,7 @@ async def test_a_reader_who_asks_for_snapshots_and_takes_none_in_costs_no_more(
     assert 1 <= len(tab.of_type("conversation_snapshot")) < 10
     # And who takes them in after all is told one more, not six hundred.
     before, tab.acks = len(tab.of_type("conversation_snapshot")), True
-    await tab.command("ping")
+    await tab.send("sync")
     await tab.until(lambda: len(tab.of_type("conversation_snapshot")) > before)
     await tab.command("ping")
     assert len(tab.of_type("conversation_snapshot")) <= before + 4
