@@ -407,6 +407,7 @@ def pytest_collection_finish() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "services: needs PostgreSQL and Redis, that is TEST_ON=postgresql")
     config.addinivalue_line("markers", "browser: needs Chromium")
+    config.addinivalue_line("markers", "quiet: measures memory or a crowd, so it runs with nothing beside it")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

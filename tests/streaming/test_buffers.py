@@ -396,6 +396,7 @@ async def told_to_the_end(server: ServerProcess, tabs: list[Tab]) -> tuple[str, 
     return asked.reply, cost
 
 
+@pytest.mark.quiet
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
 async def test_sixty_readers_of_a_kilobyte_a_second_cost_little_and_end_with_the_whole_text(
@@ -452,6 +453,7 @@ async def until_told(tab: Tab, reply: str, text: str) -> None:
     await tab.until(lambda: tab.texts.get(reply) == text, LONG)
 
 
+@pytest.mark.quiet
 async def test_who_is_slow_and_acknowledges_is_not_closed(
     open_tab: OpenTab,
     open_slowly: OpenSlowly,

@@ -129,6 +129,7 @@ async def come_back(tab: Tab, chance: random.Random, serves: asyncio.Event) -> l
     return failures
 
 
+@pytest.mark.quiet
 async def test_three_hundred_who_lose_the_server_at_once_are_all_back_within_seconds(
     start_process: StartProcess, make_user: Callable[[str], User], upstream: Upstream
 ) -> None:

@@ -535,6 +535,7 @@ MANY = 12
 FRUGAL = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
+@pytest.mark.quiet
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
 async def test_readers_that_do_not_read_fill_no_memory(

@@ -39,6 +39,7 @@ async def ask_and_read(number: int, tabs: list[Tab]) -> str:
     return asked.reply
 
 
+@pytest.mark.quiet
 async def test_fifty_replies_to_two_tabs_each_are_whole(open_tab: OpenTab, alice: User, upstream: Upstream) -> None:
     upstream.always(own_script)
     rooms = [await two_tabs(open_tab, alice) for _ in range(REPLIES)]
