@@ -15,6 +15,7 @@ import functools
 import gc
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -42,9 +43,11 @@ class ServiceMissing(Exception):
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port at which a server can also start again: those from 32768 on are given to clients meanwhile."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Server:

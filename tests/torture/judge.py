@@ -38,18 +38,20 @@ CAUSES = {
 }
 OF_THE_UPSTREAM = {
     "unreachable",
+    "hung_up",
     "cut_off",
     "silent",
     "slow_start",
+    "slow",
     "garbage",
     "upstream_error",
     "server_error",
     "rate_limited",
+    "daily_limit",
     "overloaded",
     "insufficient_quota",
     "key_refused",
     "empty",
-    "slow",
 }
 
 

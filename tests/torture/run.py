@@ -20,6 +20,7 @@ from django.test import Client
 
 from conversations.models import Change, Conversation, Membership, Message, Piece, Role
 from streaming.models import Run
+from tests.services import free_port
 from tests.torture import plan
 from tests.torture.clients import LOST, TEMPERS, Person, Stage, Temper, TortureTab, mark_of
 from tests.torture.faults import GuestSeat, Saboteur
@@ -46,7 +47,7 @@ async def torture(
 ) -> Records:
     """Run one seed and return what there is to judge. The logs of the servers go into the folder `logs`."""
     records = Records(seed, topology)
-    async with Upstream(models=("small", "large")) as upstream:
+    async with Upstream(port=free_port(), models=("small", "large")) as upstream:
         world = World(seed, topology, services, plan.Book(seed), upstream)
         try:
             tell(0.0, "starting")
@@ -294,14 +295,14 @@ def when_said(spoken: list[tuple[int, float]], end: int) -> float | None:
     return next((at for length, at in spoken if length >= end), None)
 
 
-def differences(each: Person, fresh: Any) -> list[str]:
+def differences(each: Person, fresh: TortureTab) -> list[str]:
     tab = each.tab
     found = [
         f"{name} is {tab.conversation.get(name)!r} and not {fresh.conversation.get(name)!r}"
         for name in ("title", "head", "model")
         if tab.conversation.get(name) != fresh.conversation.get(name)
     ]
-    for known, message in fresh.messages.items():
+    for known, message in shown_by_both(tab, fresh):
         if known not in tab.messages:
             found.append(f"message {known} is missing")
         elif message["role"] == "assistant":
@@ -312,6 +313,13 @@ def differences(each: Person, fresh: Any) -> list[str]:
         elif message["text"] != tab.messages[known]["text"]:
             found.append(f"message {known} differs")
     return found
+
+
+def shown_by_both(tab: TortureTab, fresh: TortureTab) -> list[tuple[str, dict[str, Any]]]:
+    """The messages of a new snapshot, from where on the tab has asked for any: a page has a bound."""
+    messages = list(fresh.messages.items())
+    places = [place for place, (known, _) in enumerate(messages) if known == tab.top]
+    return messages[places[0] :] if places else messages
 
 
 def load_kept(offset: float) -> Iterable[Kept]:
