@@ -71,12 +71,19 @@ class Tab:
         self.texts: dict[str, Texts] = defaultdict(lambda: {"text": "", "reasoning": ""})
         self.lacks: set[str] = set()
         self.running: set[str] = set()
+        self.ends: dict[str, Have] = {}
+
+    @property
+    def growing(self) -> set[str]:
+        """The replies that run, and those of which it was told the beginning."""
+        return self.running | {pk for pk, ends in self.ends.items() if ends_of(self.texts[pk]) != ends}
 
     def receive(self, event: dict[str, Any], is_live: bool) -> None:
         match event["type"]:
             case "conversation_snapshot":
                 self.version = event["version"]
                 self.running = {str(pk) for pk in event["running"]}
+                self.ends = event["ends"]
                 for pk, texts in event["texts"].items():
                     # Where it has only the beginning of a text, nothing is taken back.
                     self.texts[pk] = {part: max(self.texts[pk][part], texts[part], key=len) for part in PARTS}
@@ -178,6 +185,7 @@ class Store:
         running = {pk: ends_of(cut[pk]) for pk in self.pieces}
         begun = tuple(Beginning(pk, ends_of(cut[pk]), ends_of(texts[pk])) for pk in self.ended)
         frame = {"type": "conversation_snapshot", "version": self.version, "texts": cut, "running": list(running)}
+        frame["ends"] = {beginning.pk: beginning.ends for beginning in begun}
         return CatchUp(self.version, [Entry(self.version, events.encode(frame), begun=begun)], running | have, places)
 
     def entry(self, event: dict[str, Any], ended: int | None) -> Entry:
@@ -352,7 +360,7 @@ class House(RuleBasedStateMachine):
         old.room.readers.discard(old.reader)
         seat = self.seats[self.seats.index(old)] = self.seated(old.tab, is_home)
         seat.reader.ask(seat.tab.version)
-        for pk in seat.tab.running:
+        for pk in seat.tab.growing:
             self.ask_for(seat, int(pk))
 
     @precondition(lambda self: self.seats and self.count)
