@@ -25,6 +25,7 @@ export function emptyTranscript() {
     wishes: [], // commands with a client_id that the server has not yet confirmed, see wishes.js
     top: null, // the oldest message of the loaded window
     older: false, // the server has more above `top`
+    lost: false, // a branch is shown that this tab was never told: only a snapshot helps
     asked: "", // the last sync asked for, so that a burst of late events asks once
     misfits: 0, // events since then that did not fit either
   };
@@ -60,8 +61,9 @@ export function messageOf(state, id) {
   return { ...message, siblings, text, reasoning, status: ended ? message.status : status, waiting, partial: ended };
 }
 
-/** Where this tab stands, as the server reads it: the version, and how far it holds the texts that are not whole yet. */
-export function placeOf({ version, growing }) {
+/** Where this tab stands, as the server reads it: the version, and how far it holds the texts that are not whole yet; nowhere, to be told anew. */
+export function placeOf({ version, growing, lost }) {
+  if (lost) return "";
   const begun = [...growing].filter(([, { status, length }]) => status !== "queued" || length !== undefined);
   return [version, ...begun.map(([id, { text_end, reasoning_end }]) => `${id}.${text_end}.${reasoning_end}`)].join(",");
 }
@@ -106,6 +108,7 @@ const events = {
       growing: new Map(),
       top: event.messages[0]?.id ?? null,
       older: event.more ?? false,
+      lost: false,
       asked: "",
       misfits: 0,
     };
@@ -238,7 +241,7 @@ function showHead(state, head) {
   const next = { ...state, conversation: { ...state.conversation, head } };
   const first = shownPath(next)[0];
   const whole = first !== undefined && (first === state.top || !state.messages.get(first).parent);
-  return whole ? [next, []] : sync(state, {}); // the old branch stays on the page until the snapshot comes
+  return whole ? [next, []] : sync({ ...state, lost: true }, {}); // the old branch stays on the page until the snapshot comes
 }
 
 function withGrowing(state, reply, growing) {

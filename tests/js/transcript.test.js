@@ -153,6 +153,13 @@ test("a head that is not known leaves the old branch on the page and asks for a 
   assert.deepEqual(shownMessages(state).map((each) => each.id), ["1", "2"]);
 });
 
+test("a snapshot that was asked for and did not come is what the next connection begins with", () => {
+  const [state] = after(asked(), { type: "conversation_changed", version: 4, head: "77" }, { type: "connected" });
+  assert.equal(placeOf(state), "");
+  const [found] = apply(state, snapshot(4, "77", [message("77", null, "user")]));
+  assert.equal(placeOf(found), "4");
+});
+
 test("an edit above the loaded window asks for a whole snapshot", () => {
   const window = snapshot(9, "12", [message("11", "10", "user"), message("12", "11", "assistant")], { more: true });
   const [state, toDo] = after(window, created(10, message("13", "4", "user")));
