@@ -149,7 +149,7 @@ class Reader:
         """Be told replies on from these places, running or ended. False where that is too much at once."""
         if len(self._lacks) + len(self._wanted.replies) + len(replies) > MOST_LACKING:
             return False
-        is_told_more = self._wanted or self._awaited is not None
+        is_told_more = self._wanted or self._awaited is not None or self._is_ahead
         running = self.room.replies if self.room and not is_told_more else {}
         for pk, place in replies.items():
             have = {part: max(place.get(part, 0), 0) for part in PARTS}
@@ -296,7 +296,14 @@ class Reader:
             return None
         if self.version < self.room.version:
             return self._next_entry(self.room, self.version)
+        if self._is_ahead:
+            return None
         return self._next_wait() or self._next_delta(self.room.replies.values())
+
+    @property
+    def _is_ahead(self) -> bool:
+        """Was it told by the store what its room is about to hear? Replies that run there may have ended here."""
+        return self.room is not None and self.version is not None and self.version > self.room.version
 
     def _next_entry(self, room: Room, version: int) -> str | None:
         if not room.reaches_back_to(version):
