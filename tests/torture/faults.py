@@ -51,7 +51,7 @@ class Saboteur:
         self.people = people
         self.guests = guests
         #: What is broken already cannot be broken once more.
-        self.busy = {"redis": asyncio.Lock(), "database": asyncio.Lock()}
+        self.busy = {name: asyncio.Lock() for name in ("redis", "database", "upstream")}
         self.taken: list[tuple[Guest, Person]] = []
 
     async def play(self, planned: list[Planned], tell: Callable[[], None]) -> None:
