@@ -1,10 +1,11 @@
 """What slow readers cost, and what the others notice of them: `python -m benchmarks.slow_readers`.
 
-A reply of 2 MB is told to three tabs. Twenty other sockets are open: in one round they look at another conversation, in
-the other they read the same reply at 1 KB/s, on a line with next to no buffer and without acknowledging anything. Rounds
-alternate, so that what else the machine does falls on both. Printed are the delays of the three, from the upstream's word
-to theirs, the resident memory of the server, and what waited in the kernel for one reader. `--buffer-bytes 100000000` shows what it
-would be without a bound. It starts everything it needs and leaves nothing behind.
+A reply of 2 MB is told to three tabs. Twenty other sockets are open: in one round they look at another conversation
+(idle), in one they read the same reply as a browser does (quick), and in one at 1 KB/s, on a line with next to no buffer
+and without acknowledging anything (slow). Rounds alternate, so that what else the machine does falls on all. Printed are
+the delays of the three, from the upstream's word to theirs, the resident memory of the server, and what waited in the
+kernel for one reader. `--buffer-bytes 100000000` shows what it would be without a bound. It starts everything it needs and
+leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ RATE = 1000.0
 #: 2 MB in deltas of a kilobyte.
 DELTAS, DELTA = 2000, 1000
 PACE = 0.005
+SHARES = (0.5, 0.95, 0.99)
 #: What only the first rounds pay.
 WARM = 2
 
@@ -58,7 +60,7 @@ class Bench:
         self.others = others
         self.upstream = Upstream()
         self.buffer_bytes = buffer_bytes
-        self.rounds = {"idle": Round(), "slow": Round()}
+        self.rounds = {"idle": Round(), "quick": Round(), "slow": Round()}
 
     async def run(self, rounds: int) -> None:
         async with self.upstream:
@@ -113,7 +115,8 @@ class Bench:
             if sort == "slow":
                 others.append(await SlowTab(f"{url}{here.pk}/", rate=RATE, acks=False, **options).open_slowly())
             else:
-                others.append(await Tab(f"{url}{elsewhere.pk}/", **options).open())
+                pk = elsewhere.pk if sort == "idle" else here.pk
+                others.append(await Tab(f"{url}{pk}/", **options).open())
         await asyncio.gather(*(tab.open() for tab in measured))
         await asyncio.gather(*(tab.wait_for("conversation_snapshot") for tab in measured))
         self.upstream.answer(Script([f"{n:05d}".ljust(DELTA, "x") for n in range(DELTAS)], pace=PACE))
@@ -146,16 +149,17 @@ class Bench:
 
 
 def table(bench: Bench) -> str:
-    idle, slow = bench.rounds["idle"], bench.rounds["slow"]
-    lines = [f"{bench.kind:>8} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'resident MB':>12} {'kernel KiB':>11}"]
-    for name, each in (("idle", idle), ("slow", slow)):
-        times = " ".join(f"{1000 * each.percentile(share):8.1f}" for share in (0.5, 0.95, 0.99))
-        lines.append(
-            f"{name:>8} {times} {statistics.median(each.resident) / 1e6:12.1f} {max(each.on_the_way) / 1024:11.0f}"
-        )
-    ratios = " ".join(f"{slow.percentile(share) / idle.percentile(share):8.2f}" for share in (0.5, 0.95, 0.99))
-    cost = (statistics.median(slow.resident) - statistics.median(idle.resident)) / bench.others / 1024
-    lines.append(f"{'ratio':>8} {ratios} {cost:+8.0f} KiB a reader")
+    lines = [f"{bench.kind:>11} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'resident MB':>12} {'kernel KiB':>11}"]
+    for name, each in bench.rounds.items():
+        times = " ".join(f"{1000 * each.percentile(share):8.1f}" for share in SHARES)
+        resident = statistics.median(each.resident)
+        lines.append(f"{name:>11} {times} {resident / 1e6:12.1f} {max(each.on_the_way) / 1024:11.0f}")
+    slow = bench.rounds["slow"]
+    for name in ("idle", "quick"):
+        other = bench.rounds[name]
+        ratios = " ".join(f"{slow.percentile(share) / other.percentile(share):8.2f}" for share in SHARES)
+        cost = (statistics.median(slow.resident) - statistics.median(other.resident)) / bench.others / 1024
+        lines.append(f"{'slow/' + name:>11} {ratios} {cost:+6.0f} KiB a reader")
     return "\n".join(lines)
 
 
