@@ -210,6 +210,8 @@ def without_cause(case: Case, kept: Kept, causes: set[str]) -> str | None:
 def without_fault_of_the_upstream(case: Case, kept: Kept) -> str | None:
     if kept.error not in OF_THE_UPSTREAM:
         return "this is no fault of an upstream"
+    if kept.error == "empty" and kept.text == case.book.text(kept.ask):
+        return None  # one that was cut off behind its last word goes on with nothing
     names = {post.way for post in case.posts[kept.ask]}
     disturbed = {fault.target for fault in case.faults_in(kept.created_at, kept.ended_at or case.records.ended)}
     if any(kept.status in WAYS[name].ends for name in names) or "upstream" in disturbed:

@@ -34,7 +34,8 @@ T = TypeVar("T")
 #: Until nothing is on its way any more: a lease, the time-outs of the upstream, a person's last command.
 REST_SECONDS = 60.0
 #: Until all that is over has left the servers.
-EMPTY_SECONDS = 15.0
+#: A client of HTTP keeps a connection to the upstream for 15 seconds, in case it is needed again.
+EMPTY_SECONDS = 40.0
 LAG_SECONDS = 0.2
 #: Delays are measured away from faults, and this long after one.
 CALM_SECONDS = 3.0
