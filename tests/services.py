@@ -410,6 +410,7 @@ def pytest_collection_finish() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "services: needs PostgreSQL and Redis, that is TEST_ON=postgresql")
     config.addinivalue_line("markers", "browser: needs Chromium")
+    config.addinivalue_line("markers", "once: costs much and is the same on any database, so it runs on SQLite alone")
     config.addinivalue_line("markers", "quiet: measures memory or a crowd, so it runs with nothing beside it")
 
 
@@ -429,10 +430,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def differs_by_database(item: pytest.Item) -> bool:
-    """Pure tests have no database, and a browser sees the same frames whatever is behind them."""
+    """Pure tests have no database, a browser sees the same frames whatever is behind them, and so does daphne's client;
+    of what costs much processor time there is a part that is about anything but the database."""
     fixtures = set(getattr(item, "fixturenames", ()))
     has_database = item.get_closest_marker("django_db") or fixtures & {"db", "transactional_db"}
-    return bool(has_database) and not item.get_closest_marker("browser")
+    same = item.get_closest_marker("browser") or item.get_closest_marker("once") or is_about_daphne(item)
+    return bool(has_database) and not same
+
+
+def is_about_daphne(item: pytest.Item) -> bool:
+    return getattr(item, "callspec", None) is not None and "daphne" in item.callspec.params.values()  # type: ignore[attr-defined]
 
 
 def pytest_report_header() -> str:

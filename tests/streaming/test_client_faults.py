@@ -22,7 +22,7 @@ from tests.streaming.test_kill import TERMINAL, move, until_status
 from tests.tab import Tab
 from tests.upstream import Upstream
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 #: A delta comes every 20 ms; whoever is not concerned waits no longer than this, also on a machine that is busy.
 LATEST = 2.0

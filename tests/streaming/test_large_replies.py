@@ -14,7 +14,7 @@ from tests.scripts import Chunk, Data, Raw, Reason, Script, Stall, Step, Wait
 from tests.tab import Tab
 from tests.upstream import Upstream
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 #: For a machine that has other things to do.
 SECONDS = 60.0

@@ -19,7 +19,7 @@ from tests.streaming.test_kill import TERMINAL, move, until_status
 from tests.tab import Tab
 from tests.upstream import Upstream
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 ROUNDS = 3
 TALKS = 4

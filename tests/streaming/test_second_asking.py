@@ -14,7 +14,7 @@ from tests.scripts import Data, Script, refuses, too_long, unknown_field
 from tests.tab import Event, Tab
 from tests.upstream import Request, Upstream
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 TOO_LONG = "The conversation is too long for this model."
 EVEN_SO = "The conversation is too long for this model, also without its oldest messages."

@@ -41,7 +41,7 @@ from tests.services import free_port
 from tests.tab import Event, Tab
 from tests.upstream import Answer, Upstream
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 
 async def ending_of(tab: Tab, text: str = "Talk", seconds: float = 10.0) -> Event:

@@ -22,7 +22,7 @@ from tests.scripts import Hold, Script, Stall, many
 from tests.streaming.test_kill import TERMINAL, move, says_why, tab_on, until_status
 from tests.upstream import Upstream
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 #: A look is a second away, and a busy machine takes its time.
 SLACK_SECONDS = 5.0
