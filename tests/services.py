@@ -417,6 +417,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without the servers asked for nothing can be said, neither good nor bad; on PostgreSQL only what touches a
     database is run again."""
+    # Long ones first: else the last worker goes on with them when the others have nothing left to do.
+    items.sort(key=lambda item: "start_process" not in getattr(item, "fixturenames", ()))
     if TEST_ON != "postgresql":
         for item in items:
             if item.get_closest_marker("services"):
