@@ -161,8 +161,8 @@ async def test_a_text_may_be_asked_for_again_from_any_position(reader: EventRead
     asked = await alice_tab.ask("Hello")
     await alice_tab.until_ended(asked.reply)
     async with reader.open(f"?version={alice_tab.version},{asked.reply}.9.0"):
-        event = await reader.next()
-    assert (event["type"], event["start"], event["text"]) == ("reply_delta", 9, " Hello")
+        event = await reader.until("reply_delta")
+    assert (event["start"], event["text"]) == (9, " Hello")
 
 
 async def test_a_running_reply_goes_on_from_the_position(
@@ -172,8 +172,8 @@ async def test_a_running_reply_goes_on_from_the_position(
     asked = await alice_tab.ask("Count")
     await alice_tab.until_said(asked.reply, 10)
     async with reader.open(f"?version={alice_tab.version},{asked.reply}.5.0"):
-        event = await reader.next()
-    assert (event["type"], event["start"], event["text"]) == ("reply_delta", 5, "two, ")
+        event = await reader.until("reply_delta")
+    assert (event["start"], event["text"]) == (5, "two, ")
 
 
 async def test_positions_in_somebody_elses_conversation_show_nothing(
