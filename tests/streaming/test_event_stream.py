@@ -151,9 +151,9 @@ async def test_a_bare_version_brings_the_whole_text_before_the_end(
     upstream.posts[0].go_on()
     await alice_tab.until_ended(asked.reply)
     async with reader.open(f"?version={version}"):
-        event = await reader.next()
-        assert (event["type"], event["start"], event["text"]) == ("reply_delta", 0, "One, two.")
-        assert (await reader.next())["type"] == "reply_ended"
+        event = await reader.until("reply_delta")
+        assert (event["start"], event["text"]) == (0, "One, two.")
+        await reader.until("reply_ended")
     assert reader.wrongs == []
 
 
