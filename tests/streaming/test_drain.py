@@ -33,7 +33,7 @@ from tests.streaming.test_kill import KINDS, TERMINAL, Kind, move, says_why, tab
 from tests.tab import Tab
 from tests.upstream import Upstream
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 #: What a busy machine may need for the last steps of a process, after its replies.
 LAST_STEPS = 10.0
