@@ -26,7 +26,7 @@ from tests.scripts import Hold, Reason, Script, Stall, many
 from tests.tab import Tab
 from tests.upstream import Upstream
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 Invite = Callable[..., Awaitable[None]]
 

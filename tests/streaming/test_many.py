@@ -15,7 +15,7 @@ from tests.scripts import Script, many
 from tests.tab import Tab
 from tests.upstream import Request, Upstream
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 REPLIES = 50
 DELTAS = 300
