@@ -239,9 +239,11 @@ class Tab:
 
     def take_message(self, message: dict[str, Any]) -> None:
         known = message["id"]
-        if self.statuses.get(known) in (None, *RUNNING):
+        has_ended = self.statuses.get(known) not in (None, *RUNNING)
+        # Of a reply on another branch a tab may be told the end, and only later that it is there.
+        if not has_ended or known not in self.messages:
             self.messages[known] = message
-            self.statuses[known] = message["status"]
+            self.statuses[known] = self.statuses[known] if has_ended else message["status"]
             if message["status"] not in RUNNING:
                 self.take_text(known, "text", message["text"])
                 self.take_text(known, "reasoning", message["reasoning"])

@@ -12,19 +12,20 @@ from pathlib import Path
 
 import django
 
-from tests.torture import plan, world
+from tests.installation import TOPOLOGIES, services
+from tests.torture import plan
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--topology", choices=world.TOPOLOGIES, default="sqlite")
+    parser.add_argument("--topology", choices=TOPOLOGIES, default="sqlite")
     parser.add_argument("--seconds", type=float, default=plan.SECONDS)
     parser.add_argument("--outcome", type=Path, help="where to write the outcome as JSON")
     parser.add_argument("--logs", type=Path, help="a folder for the logs of the servers")
     parser.add_argument("--progress", action="store_true", help="one line of JSON for each step")
     options = parser.parse_args()
-    with world.services(options.topology) as services:
+    with services(options.topology) as running:
         os.environ["DJANGO_SETTINGS_MODULE"] = "chatproject.settings"
         django.setup()
         logging.disable(logging.WARNING)  # what breaks here breaks on purpose
@@ -35,7 +36,7 @@ def main() -> None:
             if options.progress:
                 print(json.dumps({"share": share, "what": what}), flush=True)
 
-        records = asyncio.run(torture(options.seed, options.topology, options.seconds, services, tell, options.logs))
+        records = asyncio.run(torture(options.seed, options.topology, options.seconds, running, tell, options.logs))
         outcome = outcome_of(records)
     if options.outcome:
         options.outcome.write_text(json.dumps(outcome.as_json()))

@@ -81,6 +81,17 @@ class TortureTab(Tab):
     def has_all(self, reply: str) -> bool:
         return not self.endings.get(reply) or self.is_whole(reply)
 
+    async def receive_version(self, event: Event) -> None:
+        if event["type"] == "conversation_snapshot" and event["version"] > self.version:
+            self.forget_all_but({message["id"] for message in event["messages"]})
+        await super().receive_version(event)
+
+    def forget_all_but(self, shown: set[str]) -> None:
+        """As the page does: of what a newer snapshot leaves out nobody has told the end."""
+        for known in self.messages.keys() - shown:
+            del self.messages[known]
+            self.statuses.pop(known, None)
+
     async def receive_conversation_snapshot(self, event: Event) -> None:
         await super().receive_conversation_snapshot(event)
         self.top = event["messages"][0]["id"] if event["messages"] else None
@@ -96,11 +107,14 @@ class TortureTab(Tab):
 
     async def know_branch(self) -> None:
         """Ask for a new snapshot when a branch is shown that was never told, as the page does."""
+        if not self.knows_branch():
+            await self.send("sync")
+
+    def knows_branch(self) -> bool:
         known, first = self.conversation.get("head"), None
         while known in self.messages and first != self.top:
             first, known = known, self.messages[known]["parent"]
-        if known is not None and first != self.top:
-            await self.send("sync")
+        return known is None or first == self.top
 
     async def receive_bye(self, event: Event) -> None:
         self.after = event["after_ms"] / 1000
@@ -429,8 +443,10 @@ class Person:
 
     def is_at_rest(self, version: int) -> bool:
         tab = self.tab
-        return tab.version == version and not any(
-            tab.lacks_some(message) or not tab.has_all(message) for message in tab.statuses
+        return (
+            tab.version == version
+            and tab.knows_branch()
+            and not any(tab.lacks_some(message) or not tab.has_all(message) for message in tab.statuses)
         )
 
     def seen(self) -> list[Seen]:

@@ -18,12 +18,13 @@ from django.contrib.sessions.models import Session
 from django.db import OperationalError, close_old_connections, connection
 
 from conversations.models import Membership
+from tests.installation import DATABASE
 from tests.services import PostgresServer, RedisServer
 from tests.torture.clients import Person
 from tests.torture.plan import Planned
 from tests.torture.records import Fault, Guest, Records
 from tests.torture.streams import StreamTab
-from tests.torture.world import DATABASE, TorturedServer, World
+from tests.torture.world import TorturedServer, World
 
 TABLES = (
     "streaming_run",

@@ -20,13 +20,14 @@ from django.test import Client
 
 from conversations.models import Change, Conversation, Membership, Message, Piece, Role
 from streaming.models import Run
+from tests.installation import Services
 from tests.services import free_port
 from tests.torture import plan
 from tests.torture.clients import LOST, TEMPERS, Person, Stage, Temper, TortureTab, mark_of
 from tests.torture.faults import GuestSeat, Saboteur
 from tests.torture.records import Kept, Post, Records, Versions
 from tests.torture.streams import StreamTab
-from tests.torture.world import KEY, Services, TorturedServer, World
+from tests.torture.world import KEY, TorturedServer, World
 from tests.upstream import Upstream
 
 T = TypeVar("T")

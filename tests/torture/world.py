@@ -5,30 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg
 
+from tests.installation import Services
 from tests.processes import Kind, ServerProcess
 from tests.scripts import Script
-from tests.services import PostgresServer, RedisServer, forget_the_developer, safe_environment
 from tests.torture import plan
 from tests.torture.records import Exit, Inside
 from tests.upstream import Request, Upstream
-
-#: One process on SQLite; two on PostgreSQL and Redis, with every other seed and a worker besides.
-TOPOLOGIES = ("sqlite", "services")
-
-DATABASE = "torture"
 
 #: A key that must be nowhere but in the Authorization header.
 KEY = "sk-torture-4f1c9e7ab2d84c0f9a55"
@@ -49,50 +40,6 @@ SETTINGS = {
 INSIDE_SECONDS = 15.0
 #: uvicorn raises the signal once more when it is done.
 ENDED_WELL = (0, -15)
-
-
-class LastingPostgres(PostgresServer):
-    """As an administrator leaves it: what is committed survives `kill -9`. The tests' own may lose the last moments."""
-
-    def command(self) -> list[str]:
-        return [*super().command(), "-c", "synchronous_commit=on"]
-
-    def signal(self, number: signal.Signals) -> None:
-        """To each of its processes: they have sessions of their own, so that no signal to a group reaches them."""
-        assert self.process is not None
-        with contextlib.suppress(psutil.NoSuchProcess):
-            postmaster = psutil.Process(self.process.pid)
-            for process in (postmaster, *postmaster.children(recursive=True)):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.send_signal(number)
-
-
-@dataclass
-class Services:
-    postgres: LastingPostgres | None = None
-    redis: RedisServer | None = None
-
-
-@contextlib.contextmanager
-def services(topology: str) -> Iterator[Services]:
-    """The environment of a run and the services behind it. To be entered before Django reads its settings."""
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parley-torture-")))
-        forget_the_developer()
-        os.environ.update(safe_environment(folder))
-        (folder / "config.yaml").touch()
-        if topology == "sqlite":
-            yield Services()
-            return
-        postgres, redis = LastingPostgres(), RedisServer()
-        for server in (postgres, redis):
-            stack.callback(server.remove)
-            server.start()
-        with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as session:
-            session.execute(f"CREATE DATABASE {DATABASE}")
-        os.environ["DATABASE_URL"] = postgres.database_url(DATABASE)
-        os.environ["REDIS_URL"] = redis.url
-        yield Services(postgres, redis)
 
 
 class TorturedServer(ServerProcess):

@@ -97,9 +97,9 @@ class Command(BaseCommand):
 def load() -> tuple[Any, tuple[str, ...], str]:
     """The parts that live with the tests. An image of the product has no tests."""
     try:
+        from tests.installation import TOPOLOGIES
         from tests.services import what_is_missing
         from tests.torture import report
-        from tests.torture.world import TOPOLOGIES
     except ImportError as error:
         raise CommandError(f"{MISSING}\n({error})") from None
     return report, TOPOLOGIES, what_is_missing()
