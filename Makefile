@@ -11,7 +11,7 @@ no-network = { echo "pip could not install them; the reason stands above. Is the
 no-python = { echo "$(PYTHON) is not installed. Install it: sudo apt install python3 python3-venv"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test torture lint format constraints clean
+.PHONY: help run setup test torture bench lint format constraints clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -28,6 +28,9 @@ test: $(installed-dev) ## Run all checks, as .ci/run does (one of them: make tes
 
 torture: $(installed-dev) ## Break things at random and judge every promise (SEEDS=20, TOPOLOGY=sqlite or services, SEED=1)
 	@$(python) manage.py torture --seeds $(or $(SEEDS),3) --topology $(or $(TOPOLOGY),all) --seed $(or $(SEED),1)
+
+bench: $(installed-dev) ## Measure what a delta costs, and what size costs (one of them: make bench NAMES=relay)
+	@$(python) -m benchmarks $(NAMES)
 
 lint: $(installed-dev) ## Run the quick checks only
 	@PYTHON=$(abspath $(python)) .ci/checks format lint types
