@@ -12,6 +12,7 @@ import json
 import re
 import sys
 import time
+from typing import cast
 
 import uvloop
 
@@ -50,8 +51,8 @@ class Connection(asyncio.Protocol):
         self.timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's are transports without being of that class.
+        self.transport = cast(asyncio.Transport, transport)
         self.loop = asyncio.get_running_loop()
 
     def connection_lost(self, exc: Exception | None) -> None:
