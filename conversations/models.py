@@ -25,7 +25,7 @@ from django.db.models.functions import Length, Now, Substr
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from . import signals
+from . import search, signals
 from .refusals import Refused
 from .status import RUNNING, Status
 from .text import first_line, key_in, storable
@@ -333,6 +333,7 @@ class Conversation(models.Model):
             created_at=self._locked_at,
         )
         asked.save(force_insert=True)
+        search.index(asked.pk, text)
         self._record(Change.Kind.MESSAGE_CREATED, asked)
         if model and model != self.model:
             self._change(model=storable(model)[:200])

@@ -20,6 +20,7 @@ from django.db import connection, connections, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from conversations import search
 from conversations.models import Change, Conversation, Message, Piece, record_change
 from conversations.status import RUNNING, Status
 
@@ -289,6 +290,7 @@ def end_reply(run: Run, conversation_id: Any, texts: dict[Any, str], ending: End
             usage=usage_as_json(run),
             ended_at=Now(),
         )
+        search.index(run.reply_id, texts["text"])
         Piece.objects.filter(reply_id=run.reply_id).delete()
         record_change(conversation_id, Change.Kind.REPLY_ENDED, message_id=run.reply_id)
     return True

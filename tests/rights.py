@@ -15,6 +15,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 
 from conversations.models import Conversation, Membership, Message
+from conversations.search import SearchTerms
 from streaming.models import Run
 
 
@@ -80,6 +81,7 @@ def without_signals(change: str, name: str, session_key: str) -> None:
             erase(Run.objects.filter(reply__conversation=found))
             erase(Membership.objects.filter(conversation=found))
             erase(found.changes.all())
+            erase(SearchTerms.objects.filter(message__conversation=found))
             erase(Message.objects.filter(conversation=found))
             erase(Conversation.objects.filter(pk=found.pk))
 

@@ -1,0 +1,268 @@
+"""Finding messages by what was said: the only module that knows how text is searched.
+
+A text is searched by its terms: its words in small letters, and each two words that nothing but punctuation stands between,
+`get_user` and `user_by` of `get_user_by_id`. Where a language writes no blanks each character is a word, so that 数据库
+has the terms 数, 据, 库, 数_据 and 据_库. All of a query's terms must be in one message. That needs neither a dictionary nor
+the places of words: PostgreSQL keeps at most 256 places of a word and none beyond the 16,383rd, so a phrase far down in a long
+reply would not be found by its places.
+
+The terms of a message are a row of `SearchTerms`, written in the transaction that commits the text, and gone with the message.
+PostgreSQL has a GIN index on them; SQLite an FTS5 table, kept by triggers that need no function of ours.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Exists, OuterRef
+from django.db.models.expressions import RawSQL
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from .models import Message
+
+#: The FTS5 table of SQLite.
+INDEX = "conversations_searchindex"
+#: So much of a message can be found: the terms of that fit into a tsvector, which may be 1 MiB, whatever the script.
+LONGEST_TEXT = 65_536
+#: So much of a query counts: a sentence or two, pasted.
+LONGEST_QUERY = 400
+#: Messages that are indexed in one transaction, where many are.
+BATCH = 500
+#: The word that is being typed is found from so many letters on; fewer begin most of all words.
+SHORTEST_BEGINNING = 3
+
+# Thai, Lao, Myanmar, Hangul, Khmer, Chinese and Japanese: found by any part of what was written.
+WITHOUT_BLANKS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u318f\u31a0-\u31bf"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+# A run of letters that is longer than a word is cut; the pairs hold it together.
+WORD = re.compile(rf"(?=[^\W_])[{WITHOUT_BLANKS}]|[^\W_{WITHOUT_BLANKS}]{{1,32}}")
+
+
+# Text to terms
+
+
+def folded(text: str) -> str:
+    """Return `text` as it is compared: without large letters, and each character in the one way to write it."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def terms_of(text: str) -> set[str]:
+    """Return what a text is found by."""
+    terms: set[str] = set()
+    for chunk in set(folded(text[:LONGEST_TEXT])[:LONGEST_TEXT].split()):
+        words = WORD.findall(chunk)
+        terms.update(words)
+        terms.update(map("_".join, pairwise(words)))
+    return terms
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a person looks for: terms, and the beginning of one."""
+
+    terms: tuple[str, ...]
+    beginning: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.terms or self.beginning)
+
+
+def parse(query: str) -> Query:
+    """Read what a person has typed. There is no syntax in it, and nothing is wrong."""
+    text = folded(query[:LONGEST_QUERY])
+    chunks = [words for chunk in text.split() if (words := WORD.findall(chunk))]
+    terms = dict.fromkeys(term for words in chunks for term in required(words))
+    if not chunks or not is_being_typed(text, chunks[-1]):
+        return Query(tuple(terms))
+    beginning = required(chunks[-1])[-1]
+    return Query(tuple(term for term in terms if term != beginning), beginning)
+
+
+def required(words: Sequence[str]) -> list[str]:
+    """Return the terms of words that stand side by side. The pairs have the words in them."""
+    return ["_".join(pair) for pair in pairwise(words)] or list(words)
+
+
+def is_being_typed(text: str, words: Sequence[str]) -> bool:
+    """May the last word go on? Not behind a blank or a bracket, nor where a character is a word."""
+    last = words[-1]
+    is_open = text.endswith(last) and not re.match(f"[{WITHOUT_BLANKS}]", last)
+    return is_open and len(required(words)[-1]) >= SHORTEST_BEGINNING
+
+
+# Rows
+
+
+class TermsField(models.Field):  # type: ignore[type-arg] # is not generic when it runs
+    """A tsvector without places on PostgreSQL; on SQLite the terms with blanks around them, for FTS5."""
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return "tsvector" if connection.vendor == "postgresql" else "text"
+
+    def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
+        # Not to_tsvector, whose parser has ideas of its own about numbers and addresses.
+        return "array_to_tsvector(%s::text[])" if connection.vendor == "postgresql" else "%s"
+
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
+        return sorted(value) if connection.vendor == "postgresql" else f" {' '.join(sorted(value))} "
+
+
+class SearchTerms(models.Model):
+    """What one message is found by. A reply has them from its end on."""
+
+    message = models.OneToOneField("Message", models.CASCADE, primary_key=True, related_name="+")
+    terms = TermsField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"terms of message {self.pk}"
+
+
+def index(message_id: int, text: str) -> None:
+    """Let a message be found. Belongs into the transaction that commits its text."""
+    if terms := terms_of(text):
+        SearchTerms(message_id=message_id, terms=terms).save(force_insert=True)
+
+
+def fill(messages: QuerySet[Any], entries: QuerySet[Any]) -> None:
+    """Index what is not indexed yet, in batches that are committed one by one: it can be broken off and begun again."""
+    unknown = messages.exclude(text="").exclude(Exists(entries.filter(pk=OuterRef("pk")))).order_by("pk")
+    last = 0
+    while rows := list(unknown.filter(pk__gt=last).values_list("pk", "text")[:BATCH]):
+        last = rows[-1][0]
+        found = ((pk, terms_of(text)) for pk, text in rows)
+        entries.bulk_create((entries.model(pk=pk, terms=terms) for pk, terms in found if terms), ignore_conflicts=True)
+
+
+# Searching
+
+
+def matching(query: str, messages: QuerySet[Message]) -> QuerySet[Message]:
+    """Of `messages` those that a query finds. `order_by("-pk")` gives the newest first, which needs no sorting: the index
+    is in that order too. A rank would, and would have to look at every hit for it."""
+    asked = parse(query)
+    return messages.filter(pk__in=hits(asked)) if asked else messages.none()
+
+
+def hits(query: Query) -> RawSQL:
+    """Return the keys of all messages with the terms of a query, as a subquery."""
+    table = SearchTerms._meta.db_table
+    if connection.vendor == "postgresql":
+        select = f"SELECT message_id FROM {table} WHERE terms @@ %s::tsquery"  # noqa: S608 - the names are ours
+    else:
+        select = f"SELECT rowid FROM {INDEX} WHERE {INDEX} MATCH %s"  # noqa: S608
+    return RawSQL(select, [in_words_of_the_index(query)])  # noqa: S611 - the query is passed apart
+
+
+def in_words_of_the_index(query: Query) -> str:
+    """Return a query as `tsquery` or FTS5 reads it. Terms are letters, digits and lines below: nothing in them is syntax."""
+    if connection.vendor == "postgresql":
+        return " & ".join([f"'{term}'" for term in query.terms] + [f"'{query.beginning}':*"] * bool(query.beginning))
+    return " AND ".join([f'"{term}"' for term in query.terms] + [f'"{query.beginning}" *'] * bool(query.beginning))
+
+
+# Showing
+
+
+BLANK = re.compile(r"\s")
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A part of a text on one line, and where in it the hits are: `(start, end)`, in code points."""
+
+    text: str
+    marks: list[tuple[int, int]]
+
+
+def excerpt(text: str, query: str, length: int = 160) -> Excerpt:
+    """Return at most `length` characters around the first hit; of a text without any, its beginning."""
+    marks = marks_in(text, query)
+    start = beginning_of_part(text, marks[0][0] - length // 4, length // 8) if marks else 0
+    end = end_of_part(text, start + length, length // 8)
+    before, after = "…" * (start > 0), "…" * (end < len(text))
+    shift = len(before) - start
+    return Excerpt(
+        before + BLANK.sub(" ", text[start:end]) + after,
+        [(first + shift, min(last, end) + shift) for first, last in marks if first < end],
+    )
+
+
+def beginning_of_part(text: str, place: int, near: int) -> int:
+    """Return where the next word begins, if that is near."""
+    if place <= 0:
+        return 0
+    blank = BLANK.search(text, place - 1, place + near)
+    return blank.end() if blank else place
+
+
+def end_of_part(text: str, place: int, near: int) -> int:
+    """Return where the last word ends, if that is near."""
+    if place >= len(text):
+        return len(text)
+    blanks = list(BLANK.finditer(text, max(place - near, 0), place + 1))
+    return blanks[-1].start() if blanks else place
+
+
+def marks_in(text: str, query: str) -> list[tuple[int, int]]:
+    """Return where a text has what a query looks for, in order, and none within another."""
+    pattern = pattern_of(parse(query))
+    if pattern is None:
+        return []
+    said, starts, ends = with_places(text[:LONGEST_TEXT])
+    marks: list[tuple[int, int]] = []
+    for found in pattern.finditer(said):
+        start, end = starts[found.start(1)], ends[found.end(1) - 1]
+        if marks and start <= marks[-1][1]:
+            start, end = marks[-1][0], max(marks.pop()[1], end)
+        marks.append((start, end))
+    return marks
+
+
+# A letter with what is put on it: accents, Hangul's vowels and finals, marks of kana.
+LETTER = re.compile("(?s).[\u0300-\u036f\u1160-\u11ff\u3099\u309a\uff9e\uff9f]*")
+
+
+def with_places(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
+    """Return a text as it is compared, and where each of its characters begins and ends in `text`."""
+    whole = folded(text)
+    if len(whole) == len(text):
+        return whole, range(len(text)), range(1, len(text) + 1)
+    letters = [(folded(letter[0]), letter) for letter in LETTER.finditer(text)]
+    return (
+        "".join(shown for shown, _ in letters),
+        [letter.start() for shown, letter in letters for _ in shown],
+        [letter.end() for shown, letter in letters for _ in shown],
+    )
+
+
+def pattern_of(query: Query) -> re.Pattern[str] | None:
+    """Return what finds the terms of a query in a text, those that overlap too."""
+    if not query:
+        return None
+    wholes = [f"{in_text(term)}{END}" for term in sorted(query.terms, key=len, reverse=True)]
+    beginnings = [in_text(query.beginning)] if query.beginning else []
+    return re.compile(f"(?=({'|'.join([*beginnings, *wholes])}))")
+
+
+#: Behind the last letter of a word. What needs no blanks ends anywhere.
+END = rf"(?:(?<=[{WITHOUT_BLANKS}])|(?![^\W_{WITHOUT_BLANKS}]))"
+BEGINNING = rf"(?:(?=[{WITHOUT_BLANKS}])|(?<![^\W_{WITHOUT_BLANKS}]))"
+
+
+def in_text(term: str) -> str:
+    """Return the pattern of a word, or of two with punctuation between them."""
+    return BEGINNING + r"(?:(?!\s)[\W_])*".join(term.split("_"))

@@ -1,0 +1,341 @@
+"""Messages are found by what was said in them, as soon as they are committed and as long as they are there."""
+
+from __future__ import annotations
+
+import random
+import unicodedata
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from conversations.models import Conversation, Membership, Message, Piece
+from conversations.search import SearchTerms, excerpt, marks_in, matching, terms_of
+from conversations.status import Status
+from streaming import leases
+from streaming.reply import Ending
+from streaming.store import end_reply
+from tests.conftest import Chat
+
+
+@pytest.fixture(autouse=True)
+def patient(chat: Chat) -> None:
+    chat(interval_seconds=0, running_per_user=1000)
+
+
+def say(
+    user: User, conversation: Conversation, question: str, answer: str = "", status: Status = Status.DONE
+) -> Message:
+    """A question, and the reply to it as the store ends it."""
+    exchange = conversation.post(user, question, f"{conversation.messages.count()}")
+    end(exchange.reply, answer, status)
+    assert exchange.message is not None
+    return exchange.message
+
+
+def end(reply: Message, answer: str, status: Status = Status.DONE) -> None:
+    run = leases.claim(reply.pk, "here")
+    assert run is not None
+    assert end_reply(run, reply.conversation_id, {"text": answer, "reasoning": "Because."}, Ending(status))
+
+
+def found(query: str) -> list[str]:
+    return list(matching(query, Message.objects.order_by("-pk")).values_list("text", flat=True))
+
+
+# What a text is found by
+
+TEXTS = {
+    "english": "How do I brew tea? Boil the water first.",
+    "chinese": "请问数据库连接池应该怎么配置？",
+    "japanese": "東京タワーへの行き方を教えて",
+    "korean": "데이터베이스를 만들었습니다",
+    "thai": "ภาษาไทยไม่เว้นวรรค",
+    "russian": "Как заварить ЧАЙ?",
+    "code": "```python\nrow = get_user_by_id(42)\nfoo.bar(x-1, 'C:\\temp')\n```",
+    "mixed": "用Python写一个API接口",
+    "wide": "ＡＢＣ ｶﾞｲﾄﾞ straße",
+    "decomposed": unicodedata.normalize("NFD", "Café olé 한국"),
+    "numbers": "Version 3.11.7 came on 2023-12-04 and weighs 1e5 0x1F bytes",
+    "address": "See https://example.org/a/b?q=1&r=two or mail alice@example.org",
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("tea", "english"),
+        ("TEA", "english"),
+        ("water boil", "english"),
+        ("brew wat", "english"),
+        ("bre", "english"),
+        ("数据", "chinese"),
+        ("据库", "chinese"),
+        ("数据库连接池", "chinese"),
+        ("池", "chinese"),
+        ("置", "chinese"),
+        ("配置 数据库", "chinese"),
+        ("東京", "japanese"),
+        ("タワー", "japanese"),
+        ("데이터", "korean"),
+        ("ไทย", "thai"),
+        ("чай", "russian"),
+        ("завар", "russian"),
+        ("get_user_by_id", "code"),
+        ("get_user_by_id(42)", "code"),
+        ("user_by", "code"),
+        ("get_us", "code"),
+        ("by_id", "code"),
+        ("foo.bar()", "code"),
+        ("foo.bar", "code"),
+        ("C:\\temp", "code"),
+        ("x-1", "code"),
+        ("Python写", "mixed"),
+        ("API接口", "mixed"),
+        ("写一个api", "mixed"),
+        ("abc", "wide"),
+        ("ガイド", "wide"),
+        ("STRASSE", "wide"),
+        ("café", "decomposed"),
+        ("한국", "decomposed"),
+        ("3.11.7", "numbers"),
+        ("3.11", "numbers"),
+        ("2023-12-04", "numbers"),
+        ("1e5", "numbers"),
+        ("0x1f", "numbers"),
+        ("example.org/a/b", "address"),
+        ("alice@example.org", "address"),
+        ("two", "address"),
+    ],
+)
+def test_a_message_is_found_by_its_words(alice: User, conversation: Conversation, query: str, name: str) -> None:
+    for text in TEXTS.values():
+        say(alice, conversation, text)
+    assert found(query) == [TEXTS[name]]
+    assert marks_in(TEXTS[name], query) != []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "query",
+    [
+        "rew",  # the end of a word
+        "wat brew",  # a beginning that is not the last word
+        "tea ",  # …and then:
+        "wate ",  # a word that was ended by a blank
+        "bo",  # too few letters to be a beginning
+        "tea coffee",
+        "据数",
+        "库数",
+        "get_id",
+        "user_id",
+        "bar.foo",
+        "Because",  # reasoning is not searched
+    ],
+)
+def test_a_message_is_not_found_by_what_it_does_not_say(alice: User, conversation: Conversation, query: str) -> None:
+    for text in TEXTS.values():
+        say(alice, conversation, text)
+    assert found(query) == ([TEXTS["english"]] if query == "tea " else [])
+
+
+NONSENSE = [
+    "", " ", "\x00", "tea\x00", "*", '"', "'", "''", '"tea', "tea*", "t*", "(", ")", "(tea", "tea AND", "AND OR NOT", "NEAR(tea)",
+    "-tea", "+tea", "^tea", "terms:tea", "terms : tea", "rowid:1", "{terms}", "tea:*", "tea:A", "!tea", "tea & ", "a | b", "<->",
+    "tea <-> brew", "\\", "\\'", "%", "%s", "%(x)s", "_", "__", "a_", "_a", "[a-z]", ".*", "?", "。，！", "🎉", "👩‍👩‍👧", "tea 🎉", "\ud800",
+    "\udfff tea", "\ufeff", "\u200b", "\u0301", "ı", "İ", "ﷺ", "ﷺ" * 500, "x" * 10_000, "x " * 5_000, "数" * 10_000, "a_" * 5_000,
+    '"' * 10_000, "(" * 10_000, "𠀀𠀁", "𝒳𝒴", "'; DROP TABLE x; --", '" OR "a" = "a',
+]  # fmt: skip
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("query", NONSENSE, ids=lambda query: repr(query[:12]))
+def test_nothing_that_can_be_typed_is_wrong(alice: User, conversation: Conversation, query: str) -> None:
+    say(alice, conversation, "How do I brew tea?", "Boil water.")
+    assert set(found(query)) <= {"How do I brew tea?", "Boil water."}
+    shown = excerpt(f"How do I brew {query} tea? {query}", query)
+    assert all(0 <= start < end <= len(shown.text) for start, end in shown.marks)
+
+
+@pytest.mark.django_db
+def test_whatever_was_said_is_found_by_any_part_of_it(alice: User, conversation: Conversation) -> None:
+    """Texts and queries of what breaks parsers: the same on both databases."""
+    chance = random.Random(4)
+    alphabet = [
+        "tea",
+        "Ab",
+        "數",
+        "据",
+        "库",
+        " ",
+        " ",
+        "\n",
+        "_",
+        ".",
+        "-",
+        "'",
+        '"',
+        "*",
+        "ß",
+        "é",
+        "42",
+        "🎉",
+        "ｱ",
+        "и",
+        "%",
+        "\\",
+        "&",
+    ]
+    texts = ["".join(chance.choices(alphabet, k=12)) for _ in range(60)]
+    kept = {say(alice, conversation, text).text for text in texts if text.strip()}
+    for text in kept:
+        words = text.split()
+        first = chance.randrange(len(words))
+        query = " ".join(words[first : first + 3])
+        assert not terms_of(query) or text in found(query), (text, query)
+
+
+@pytest.mark.django_db
+def test_a_text_of_any_length_and_script_can_be_indexed(alice: User, conversation: Conversation) -> None:
+    chance = random.Random(4)
+    everything = [chr(code) for code in range(0x20, 0x30000) if chr(code).isalnum()]
+    for text in ("".join(chance.choices(everything, k=300_000)), "ﷺ" * 300_000, "x" * 1_000_000, "𠀀" * 300_000):
+        end(conversation.post(alice, "More!", f"{len(text)}-{text[:3]}").reply, f"needle {text}")
+        assert found("needle")[0] == f"needle {text}"
+
+
+# What is indexed, and when
+
+
+@pytest.mark.django_db
+def test_a_question_is_found_at_once_and_a_reply_from_its_end_on(alice: User, conversation: Conversation) -> None:
+    reply = conversation.post(alice, "How do I brew tea?", "1").reply
+    Piece.objects.create(reply=reply, part="text", start=0, text="Boil water.")
+    assert found("brew") == ["How do I brew tea?"]
+    assert found("boil") == []
+    end(reply, "Boil water.", Status.STOPPED)
+    assert found("boil") == ["Boil water."]
+
+
+@pytest.mark.django_db
+def test_both_wordings_of_an_edited_question_are_found(alice: User, conversation: Conversation) -> None:
+    asked = say(alice, conversation, "How do I brew tea?")
+    conversation.edit(alice, str(asked.pk), "2", "How do I brew coffee?")
+    assert found("brew") == ["How do I brew coffee?", "How do I brew tea?"]
+
+
+@pytest.mark.django_db
+def test_what_was_not_committed_is_not_found(alice: User, conversation: Conversation) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        say(alice, conversation, "How do I brew tea?", "Boil water.")
+        assert len(found("brew")) == 1
+        raise ZeroDivisionError
+    assert found("brew") == found("boil") == []
+
+
+# What is gone
+
+
+def indexed() -> set[str]:
+    """Whatever the index knows of, whether a message has it or not."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT DISTINCT unnest(tsvector_to_array(terms)) FROM conversations_searchterms")
+        else:
+            cursor.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, conversations_searchindex, row)")
+            cursor.execute("SELECT term FROM temp.vocabulary")
+        terms = {term for (term,) in cursor.fetchall()}
+        if connection.vendor == "sqlite":
+            cursor.execute("DROP TABLE temp.vocabulary")
+    return terms
+
+
+@pytest.mark.django_db
+def test_what_was_erased_is_not_found(alice: User, conversation: Conversation) -> None:
+    say(alice, conversation, "How do I brew tea?", "Boil water.")
+    other = Conversation.start(alice)
+    say(alice, other, "And coffee?", "Grind beans.")
+    assert {"brew", "coffee"} <= indexed()
+    conversation.erase()
+    assert indexed() == terms_of("And coffee?") | terms_of("Grind beans.")
+    assert found("brew") == []
+    assert found("coffee") == ["And coffee?"]
+    assert SearchTerms.objects.count() == 2
+
+
+# Who finds what
+
+
+@pytest.mark.django_db
+def test_a_person_finds_what_was_said_where_she_may_look(alice: User, bob: User, charlie: User) -> None:
+    for owner in (alice, bob):
+        say(owner, Conversation.start(owner), f"How does {owner.username} brew tea?")
+
+    def found_by(user: User) -> list[str]:
+        messages = Message.objects.filter(conversation__in=Conversation.objects.visible_to(user))
+        return [message.text for message in matching("brew tea", messages)]
+
+    assert found_by(alice) == ["How does alice brew tea?"]
+    assert found_by(charlie) == []
+    Membership.objects.create(conversation=Conversation.objects.get(members=bob), user=alice)
+    assert sorted(found_by(alice)) == ["How does alice brew tea?", "How does bob brew tea?"]
+
+
+@pytest.mark.django_db
+def test_hits_come_in_pages_of_one_query_each(alice: User, conversation: Conversation) -> None:
+    said = [say(alice, conversation, f"tea number {number}") for number in range(7)]
+    hits = matching("tea", Message.objects.order_by("-pk"))
+    with CaptureQueriesContext(connection) as captured:
+        first = list(hits[:3])
+        second = list(hits.filter(pk__lt=first[-1].pk)[:3])
+    assert len(captured) == 2
+    assert [message.pk for message in first + second] == [message.pk for message in said[:0:-1]]
+
+
+@pytest.mark.django_db
+def test_an_empty_query_finds_nothing_and_asks_nothing(conversation: Conversation) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        assert list(matching(" ,.! ", Message.objects.all())) == []
+    assert len(captured) == 0
+
+
+# Excerpts
+
+
+def marked(text: str, query: str, length: int = 160) -> str:
+    shown = excerpt(text, query, length)
+    said = shown.text
+    for start, end in reversed(shown.marks):
+        said = f"{said[:start]}[{said[start:end]}]{said[end:]}"
+    return said
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "shown"),
+    [
+        ("How do I brew tea? Tea!", "tea", "How do I brew [tea]? [Tea]!"),
+        ("Brewing a brew, brewed.", "brew", "[Brew]ing a [brew], [brew]ed."),
+        ("Brewing a brew, brewed.", "brew ", "Brewing a [brew], brewed."),
+        ("Call get_user_by_id(1)", "get_user_by_id", "Call [get_user_by_id](1)"),
+        ("a foo.bar() and a bar", "foo.bar()", "a [foo.bar]() and a bar"),
+        ("数据库，连接数据库", "数据库", "[数据库]，连接[数据库]"),
+        ("调用API接口", "api", "调用[API]接口"),
+        ("Die STRASSE, die Straße", "straße ", "Die [STRASSE], die [Straße]"),
+        (unicodedata.normalize("NFD", "Ein Café"), "café", unicodedata.normalize("NFD", "Ein [Café]")),
+        ("line one\nline two", "two", "line one line [two]"),
+        ("nothing here", "tea", "nothing here"),
+        ("🎉 tea 🎉", "tea", "🎉 [tea] 🎉"),
+    ],
+)
+def test_an_excerpt_marks_what_was_looked_for(text: str, query: str, shown: str) -> None:
+    assert marked(text, query) == shown
+
+
+def test_an_excerpt_is_the_part_around_the_first_hit() -> None:
+    text = "word " * 100 + "needle " + "more " * 100
+    shown = marked(text, "needle", 60)
+    assert shown == "…word word word [needle] more more more more more more more…"
+    assert len(excerpt("x" * 1000, "y", 60).text) == 61
+    assert marked("数" * 1000 + "据库" + "字" * 1000, "据库", 20) == "…" + "数" * 5 + "[据库]" + "字" * 13 + "…"
