@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import Any
+from typing import Any, cast
 
 import picows
 import uvloop
@@ -26,12 +26,11 @@ class Upstream(asyncio.Protocol):
         self.end = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         messages = [{"role": "user", "content": self.question}]
         body = json.dumps({"model": "bench", "stream": True, "messages": messages}).encode()
         head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        transport.write(head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        self.transport.write(head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
 
     def data_received(self, data: bytes) -> None:
         *lines, self.received = (self.received + data).split(b"\n")
@@ -48,7 +47,7 @@ class Upstream(asyncio.Protocol):
             self.say({"type": "reply_delta", "start": start, "end": self.end, "text": text})
 
     def say(self, event: dict[str, Any]) -> None:
-        self.viewer.send(picows.WSMsgType.TEXT, json.dumps(event).encode())
+        self.viewer.send(picows.WSMsgType.TEXT, json.dumps(event, separators=(",", ":")).encode())
 
 
 class Viewer(picows.WSListener):

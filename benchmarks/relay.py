@@ -85,7 +85,10 @@ class Contender:
 
 async def press(asker: BenchTab, reader: BenchTab) -> None:
     answer = asyncio.ensure_future(asker.ask(question(DELTAS, RATE)))
-    await reader.spoken.wait()
+    try:
+        await asyncio.wait_for(reader.spoken.wait(), 30)
+    except TimeoutError:
+        raise RuntimeError(f"asked, and nothing came: {answer}") from None
     answer.cancel()  # it was answered, or nothing would have been said; the floor answers nothing
     if asker is not reader:
         asker.close()  # it would be told all of it, too
