@@ -13,14 +13,16 @@ PostgreSQL has a GIN index on them; SQLite an FTS5 table, kept by triggers that 
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, OuterRef
 from django.db.models.expressions import RawSQL
 
@@ -37,6 +39,8 @@ LONGEST_TEXT = 65_536
 LONGEST_QUERY = 400
 #: Messages that are indexed in one transaction, where many are.
 BATCH = 500
+#: Pages of the index that are merged in one transaction: some ten milliseconds.
+PAGES_PER_STEP = 50
 #: The word that is being typed is found from so many letters on; fewer begin most of all words.
 SHORTEST_BEGINNING = 3
 
@@ -145,6 +149,72 @@ def fill(messages: QuerySet[Any], entries: QuerySet[Any]) -> None:
         last = rows[-1][0]
         found = ((pk, terms_of(text)) for pk, text in rows)
         entries.bulk_create((entries.model(pk=pk, terms=terms) for pk, terms in found if terms), ignore_conflicts=True)
+
+
+# Forgetting, where the database does not do it by itself
+
+# FTS5 notes that a row is gone; its words stay in the file until they are merged with that note, which may be never. So
+# what was erased is merged soon, in steps of milliseconds: in between, replies want to be written. (FTS5 of SQLite 3.42 and
+# newer can forget at once, by `secure-delete`, but no older SQLite reads the file after that.)
+
+
+class Stage(models.IntegerChoices):
+    RESTING = 0
+    MERGING = 1
+    #: What was overwritten stands in the journal still.
+    EMPTYING_JOURNAL = 2
+
+
+def forget_erased(seconds: float = 0.05) -> None:
+    """Go on removing the words of erased messages from SQLite's file, for about so long."""
+    if connection.vendor == "sqlite":
+        end = time.monotonic() + seconds
+        with connection.cursor() as cursor:
+            while _forget_on(cursor) and time.monotonic() < end:
+                pass
+
+
+def _forget_on(cursor: CursorWrapper) -> bool:
+    """Do one step. False where none is left, or none is possible just now."""
+    is_due, stage = _state(cursor)
+    if stage == Stage.EMPTYING_JOURNAL:
+        return _empty_journal(cursor)
+    if is_due or stage == Stage.MERGING:
+        with transaction.atomic():
+            _merge(cursor)
+        return True
+    return False
+
+
+def _state(cursor: CursorWrapper) -> tuple[bool, int]:
+    cursor.execute("SELECT is_due, stage FROM conversations_searcherased")
+    is_due, stage = cursor.fetchone()
+    return is_due, stage
+
+
+def _merge(cursor: CursorWrapper) -> None:
+    _, stage = _state(cursor)
+    if stage == Stage.RESTING:
+        cursor.execute("UPDATE conversations_searcherased SET is_due = 0, stage = %s", [Stage.MERGING])
+    # A negative number begins with all there is, a positive one goes on.
+    pages = PAGES_PER_STEP if stage == Stage.MERGING else -PAGES_PER_STEP
+    before = connection.connection.total_changes
+    cursor.execute(f"INSERT INTO {INDEX} ({INDEX}, rank) VALUES ('merge', %s)", [pages])  # noqa: S608
+    if connection.connection.total_changes - before < 2:
+        cursor.execute("UPDATE conversations_searcherased SET stage = %s", [Stage.EMPTYING_JOURNAL])
+
+
+def _empty_journal(cursor: CursorWrapper) -> bool:
+    """Write the journal back and begin it anew, if nobody reads in it just now."""
+    (patience,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+    cursor.execute("PRAGMA busy_timeout = 0")
+    try:
+        (is_busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout = {patience}")
+    if not is_busy:
+        cursor.execute("UPDATE conversations_searcherased SET stage = %s", [Stage.RESTING])
+    return not is_busy
 
 
 # Searching

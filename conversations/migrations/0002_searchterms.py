@@ -32,6 +32,16 @@ FTS5 = [
         INSERT INTO conversations_searchindex (rowid, terms) VALUES (new.message_id, new.terms);
     END
     """,
+    # What was erased is to leave the file: `forget_erased` in conversations/search.py.
+    "CREATE TABLE conversations_searcherased (is_due bool NOT NULL, stage integer NOT NULL)",
+    "INSERT INTO conversations_searcherased VALUES (0, 0)",
+    """
+    CREATE TRIGGER conversations_searchterms_erased AFTER DELETE ON conversations_searchterms BEGIN
+        UPDATE conversations_searcherased SET is_due = 1 WHERE NOT is_due;
+    END
+    """,
+    # Two parts are enough to be merged; else four at a time are.
+    "INSERT INTO conversations_searchindex (conversations_searchindex, rank) VALUES ('usermerge', 2)",
 ]
 
 
@@ -44,6 +54,7 @@ def make_index(apps, editor):
 def drop_index(apps, editor):
     if editor.connection.vendor == "sqlite":
         editor.execute("DROP TABLE conversations_searchindex")
+        editor.execute("DROP TABLE conversations_searcherased")
 
 
 class Migration(migrations.Migration):

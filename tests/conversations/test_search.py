@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import sqlite3
 import unicodedata
+from pathlib import Path
 
 import pytest
+from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from conversations import search
 from conversations.models import Conversation, Membership, Message, Piece
 from conversations.search import SearchTerms, excerpt, marks_in, matching, terms_of
 from conversations.status import Status
 from streaming import leases
 from streaming.reply import Ending
 from streaming.store import end_reply
-from tests.conftest import Chat
+from tests.conftest import Chat, LiveServer
+from tests.services import TEST_ON
 
 
 @pytest.fixture(autouse=True)
@@ -263,6 +269,111 @@ def test_what_was_erased_is_not_found(alice: User, conversation: Conversation) -
     assert found("brew") == []
     assert found("coffee") == ["And coffee?"]
     assert SearchTerms.objects.count() == 2
+
+
+def to_forget() -> tuple[bool, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT is_due, stage FROM conversations_searcherased")
+        is_due, stage = cursor.fetchone()
+    return bool(is_due), stage
+
+
+def in_the_file() -> bytes:
+    name = str(connection.settings_dict["NAME"])
+    return b"".join(Path(f"{name}{end}").read_bytes() for end in ("", "-wal"))
+
+
+on_sqlite = pytest.mark.skipif(TEST_ON != "sqlite", reason="PostgreSQL has its VACUUM")
+
+
+@on_sqlite
+@pytest.mark.django_db(transaction=True)
+def test_no_word_of_an_erased_conversation_stays_in_the_file(
+    alice: User, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "PAGES_PER_STEP", 2)
+    other = Conversation.start(alice)
+    for number in range(60):
+        say(alice, conversation, f"secretone{number} 秘密 of alice", "secretwo " * 50)
+        say(alice, other, f"lasting{number} 长久", "forever " * 50)
+    before = in_the_file()
+    assert all(word in before for word in (b"secretone59", b"secretwo", "秘_密".encode(), b"lasting59"))
+    conversation.erase()
+    while to_forget() != (False, 0):
+        search.forget_erased()
+    after = in_the_file()
+    assert [word for word in (b"secretone", b"secretwo", "秘密".encode(), "秘_密".encode()) if word in after] == []
+    assert b"lasting59" in after
+    assert len(found("lasting59 长久")) == len(found("lasting0 长久")) == 1
+    other.erase()
+    while to_forget() != (False, 0):
+        search.forget_erased()
+    assert b"lasting" not in in_the_file()
+
+
+@on_sqlite
+@pytest.mark.django_db(transaction=True)
+def test_erasing_begins_to_forget(alice: User, conversation: Conversation) -> None:
+    say(alice, conversation, "How do I brew tea?", "Boil water.")
+    conversation.erase()
+    assert not to_forget()[0]
+
+
+@on_sqlite
+@pytest.mark.django_db(transaction=True)
+def test_what_is_erased_while_it_forgets_is_forgotten_too(
+    alice: User, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "PAGES_PER_STEP", 1)
+    others = [Conversation.start(alice) for _ in range(2)]
+    for number in range(40):
+        for each in (conversation, *others):
+            say(alice, each, f"{'abc'[(conversation, *others).index(each)]}word{number} " * 20)
+    conversation.delete()
+    search.forget_erased(0)
+    assert to_forget() == (False, search.Stage.MERGING)
+    others[0].delete()
+    assert to_forget() == (True, search.Stage.MERGING)
+    while to_forget() != (False, 0):
+        search.forget_erased()
+    after = in_the_file()
+    assert b"aword1" not in after
+    assert b"bword1" not in after
+    assert b"cword1" in after
+
+
+@on_sqlite
+@pytest.mark.django_db(transaction=True)
+def test_somebody_who_reads_holds_up_forgetting_and_nobody_else(alice: User, conversation: Conversation) -> None:
+    say(alice, conversation, "How do I brew tea?", "Boil water.")
+    reader = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM conversations_message").fetchone()
+    conversation.delete()
+    for _ in range(5):
+        search.forget_erased()
+    assert to_forget() == (False, search.Stage.EMPTYING_JOURNAL)
+    Conversation.start(alice)
+    reader.close()
+    search.forget_erased()
+    assert to_forget() == (False, 0)
+
+
+@on_sqlite
+@pytest.mark.django_db(transaction=True)
+async def test_a_running_process_forgets_what_was_erased(alice: User, server: LiveServer) -> None:
+    def say_and_erase() -> None:
+        conversation = Conversation.start(alice)
+        say(alice, conversation, "How do I brew tea?", "Boil water.")
+        with transaction.atomic():
+            conversation.delete()
+            assert to_forget()[0]
+
+    await database_sync_to_async(say_and_erase)()
+    async with asyncio.timeout(20), await server.client(None) as client:
+        await client.get("/")
+        while await database_sync_to_async(to_forget)() != (False, 0):
+            await asyncio.sleep(0.1)
 
 
 # Who finds what
