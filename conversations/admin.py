@@ -14,6 +14,7 @@ from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
 from django.db.models import (
     Count,
     Exists,
@@ -30,6 +31,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.formats import date_format, localize
+from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
@@ -47,7 +49,9 @@ TRANSCRIPT_MESSAGES = 100
 TRANSCRIPT_CHARACTERS = 3000
 EXCERPT_CHARACTERS = 90
 #: A filter offers the models that the newest rows name: to ask all rows of a long history would take seconds.
-ROWS_FOR_CHOICES = 2000
+ROWS_FOR_CHOICES = 500
+#: Rows of a list that are counted, and so the last that its pages lead to: to count a million takes longer than to read a page.
+ROWS_COUNTED = 10_000
 #: Conversations that can be erased at once.
 MOST_TO_ERASE = 200
 EMPTY = "-"
@@ -65,7 +69,9 @@ M = TypeVar("M", bound=Model)
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin
+    HistoryPaginator = Paginator[Any]
 else:
+    HistoryPaginator = Paginator
 
     class ModelAdmin(admin.ModelAdmin, Generic[M]):
         """Django's own knows the model as a parameter to the type checker only."""
@@ -116,8 +122,9 @@ class RecentValues(admin.SimpleListFilter):
     field = ""
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
-        newest = model_admin.model._default_manager.order_by("-pk").values_list(self.field, flat=True)
-        values = {value for value in newest[:ROWS_FOR_CHOICES] if value}
+        rows = model_admin.model._default_manager
+        newest = rows.order_by(*model_admin.get_ordering(request)).values("pk")[:ROWS_FOR_CHOICES]
+        values = set(rows.filter(pk__in=newest).order_by().values_list(self.field, flat=True).distinct()) - {""}
         if chosen := self.value():
             values.add(chosen)
         return [(value, value) for value in sorted(values)]
@@ -155,7 +162,9 @@ class RunningFilter(admin.SimpleListFilter):
         return [("1", _("being written now"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(running=True) if self.value() else queryset
+        # From the few replies that run to their conversations, not from all of these to their replies.
+        running = Message.objects.running().values("conversation")
+        return queryset.filter(pk__in=running) if self.value() else queryset
 
 
 class Picked(admin.SimpleListFilter):
@@ -216,9 +225,24 @@ class MemberPicked(Picked):
 # What all of the history has in common
 
 
+class BoundedPaginator(HistoryPaginator):
+    """Counts rows as far as pages lead to them."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        return rows.order_by().values("pk")[:ROWS_COUNTED].count()
+
+    @property
+    def is_cut(self) -> bool:
+        """Are there more, perhaps?"""
+        return self.count == ROWS_COUNTED
+
+
 class History(ModelAdmin[M]):
     """Rows that nobody adds, changes or deletes here."""
 
+    paginator = BoundedPaginator
     list_per_page = 50
     list_max_show_all = 200
     # The number of all rows is a second scan of the table for each search.
@@ -247,6 +271,8 @@ class ConversationAdmin(History[Conversation]):
     list_filter = (RunningFilter, ModelFilter, "updated_at", MemberPicked)
     date_hierarchy = "updated_at"
     ordering = ("-updated_at", "-pk")
+    # What an index has in order.
+    sortable_by = ("updated_at",)
     search_fields = ("title",)
     search_help_text = _("Finds words in the title, in the messages, and in the names of the members.")
     fields = ("people", "shown_model", "system_prompt", "created_at", "updated_at", "all_messages")
@@ -275,7 +301,7 @@ class ConversationAdmin(History[Conversation]):
 
     # Columns
 
-    @admin.display(description=_("title"), ordering="title")
+    @admin.display(description=_("title"))
     def name(self, conversation: Conversation) -> str:
         return str(conversation)
 
@@ -288,12 +314,12 @@ class ConversationAdmin(History[Conversation]):
     def member_count(self, conversation: Conversation) -> int:
         return len(conversation.membership_set.all())
 
-    @admin.display(description=_("messages"), ordering="message_count")
+    @admin.display(description=_("messages"))
     def message_count(self, conversation: Conversation) -> SafeString:
         url = reverse("admin:conversations_message_changelist")
         return link(f"{url}?conversation={conversation.pk}", localize(conversation.message_count))  # type: ignore[attr-defined]
 
-    @admin.display(description=_("running"), ordering="running")
+    @admin.display(description=_("running"))
     def running_now(self, conversation: Conversation) -> SafeString | str:
         return status_badge(Status.STREAMING) if conversation.running else ""  # type: ignore[attr-defined]
 
@@ -427,6 +453,8 @@ class MessageAdmin(History[Message]):
     list_filter = (StatusFilter, "role", ModelFilter, ProviderFilter, "created_at", ConversationPicked)
     date_hierarchy = "created_at"
     ordering = ("-pk",)
+    # What an index has in order.
+    sortable_by = ("time",)
     search_fields = ("text", "conversation__title", "author__username")
     search_help_text = _("Finds words in the text, in the title of the conversation, and in the name of the author.")
     fields = (
@@ -475,14 +503,14 @@ class MessageAdmin(History[Message]):
     def time(self, message: Message) -> str:
         return date_format(localtime(message.created_at), "SHORT_DATETIME_FORMAT")
 
-    @admin.display(description=_("from"), ordering="model")
+    @admin.display(description=_("from"))
     def said_by(self, message: Message) -> SafeString:
         """Show role and author, or model and provider."""
         names = [user_link(message.author)] if message.author else [message.model, message.provider]
         shown = format_html_join(" · ", "{}", ((name,) for name in names if name))
         return format_html('<span class="quiet">{}</span> {}', message.get_role_display(), shown)
 
-    @admin.display(description=_("role"), ordering="role")
+    @admin.display(description=_("role"))
     def role_word(self, message: Message) -> str:
         return message.get_role_display()
 
@@ -494,11 +522,11 @@ class MessageAdmin(History[Message]):
     def in_conversation(self, message: Message) -> SafeString:
         return link(conversation_url(message.conversation_id, message.pk), message.conversation)
 
-    @admin.display(description=_("author"), ordering="author__username")
+    @admin.display(description=_("author"))
     def by(self, message: Message) -> SafeString | str:
         return user_link(message.author)
 
-    @admin.display(description=_("status"), ordering="status")
+    @admin.display(description=_("status"))
     def state(self, message: Message) -> SafeString | str:
         # A person's own message is always done, which is not worth a word.
         return status_badge(message.status) if message.role == Message.Role.ASSISTANT else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -49,7 +49,8 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.filter(membership__user_id=user.pk).annotate(my_role=F("membership__role"))
 
     def newest_first(self) -> Self:
-        return self.order_by("-updated_at", "-pk")
+        """In the order of the sidebar, for what is visible to somebody. Read from an index, however many there are."""
+        return self.order_by("-membership__updated_at", "-membership__conversation_id")
 
     def with_running(self) -> Self:
         """Annotate `running`: somebody is being answered here."""
@@ -245,11 +246,11 @@ class Conversation(models.Model):
 
     # Reading
 
-    def branch(self, limit: int, before: Message | None = None) -> list[Message]:
+    def branch(self, limit: int, before: Message | None = None, characters: int | None = None) -> list[Message]:
         """Return the last `limit` messages of the shown branch, oldest first; with
         `before`, the last ones ahead of that message."""
         leaf = self.head_id if before is None else before.parent_id
-        return list(Message.objects.path_to(leaf, limit).select_related("author"))
+        return list(Message.objects.path_to(leaf, limit, characters).select_related("author"))
 
     def changes_after(self, version: int, limit: int) -> list[Change] | None:
         """Return the changes after `version`, oldest first, or None where they are more
@@ -381,7 +382,8 @@ class Conversation(models.Model):
         interval = timedelta(seconds=settings.CHAT.interval_seconds)
         if not interval:
             return
-        last = mine.order_by("-pk").values_list("created_at", flat=True).first()
+        recent = mine.filter(created_at__gt=self._locked_at - interval)
+        last = recent.order_by("-created_at").values_list("created_at", flat=True).first()
         left = (last + interval - self._locked_at) if last else timedelta(0)
         if left > timedelta(0):
             raise Refused(
@@ -427,7 +429,8 @@ def record_change(
     """
     rows = Conversation.objects.filter(pk=conversation_id)
     rows.update(version=F("version") + 1, updated_at=Now(), **fields)
-    version = rows.values_list("version", flat=True).get()
+    version, updated_at = rows.values_list("version", "updated_at").get()
+    Membership.objects.filter(conversation_id=conversation_id).update(updated_at=updated_at)
     Change.objects.create(
         conversation_id=conversation_id,
         version=version,
@@ -459,42 +462,66 @@ class Membership(models.Model):
     #: The newest version this person has had on a screen; newer ones are unread.
     seen_version = models.PositiveBigIntegerField(default=0, editable=False)
     joined_at = models.DateTimeField(_("joined"), default=timezone.now)
+    #: That of the conversation, kept here too: the newest ones of a person are found without looking at all of hers.
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         verbose_name = _("membership")
         verbose_name_plural = _("memberships")
         constraints = [models.UniqueConstraint(fields=["user", "conversation"], name="one_membership_a_person")]
+        indexes = [models.Index(fields=["user", "-updated_at", "-conversation"], name="newest_of_a_person")]
 
     def __str__(self) -> str:
         return f"{self.user} ({self.get_role_display()})"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self._state.adding:
+            self.updated_at = self.conversation.updated_at
+        super().save(*args, **kwargs)
+
+
+class IsRunning(models.Func):
+    """Is a reply with this status being written? As words of the statement: SQLite does not know by a parameter that the
+    index of running replies has all that is asked for, and reads the whole history."""
+
+    template = f"%(expressions)s IN {tuple(status.value for status in RUNNING)}"
+    output_field = models.BooleanField()
+
 
 class MessageQuerySet(models.QuerySet["Message"]):
     def running(self) -> Self:
-        return self.filter(status__in=RUNNING)
+        return self.filter(IsRunning("status"))
 
     def with_beginnings(self) -> Self:
         """Leave the texts where they are, but for their beginnings."""
         return self.defer("text", "reasoning").annotate(**beginnings())
 
-    def path_to(self, leaf_id: int | None, limit: int) -> Self:
+    def path_to(
+        self,
+        leaf_id: int | None,
+        limit: int,
+        characters: int | None = None,
+        parts: Sequence[str] = ("text", "reasoning"),
+    ) -> Self:
         """The last `limit` messages on the way from the root to `leaf_id`, oldest
-        first, in one query whose cost does not grow with the conversation."""
+        first, in one query whose cost does not grow with the conversation. With
+        `characters`, none ahead of that by which there are as many in these parts."""
         if leaf_id is None:
             return self.none()
         table = Message._meta.db_table
-        path = RawSQL(  # noqa: S611 - the table's name is ours, the values are passed apart
+        size = "0" if characters is None else " + ".join(f"LENGTH(m.{part})" for part in parts)
+        path = RawSQL(  # noqa: S611 - the names are ours, the values are passed apart
             f"""
-            WITH RECURSIVE path(id, parent_id, steps) AS (
-                SELECT id, parent_id, 1 FROM {table} WHERE id = %s
+            WITH RECURSIVE path(id, parent_id, steps, size) AS (
+                SELECT id, parent_id, 1, {size} FROM {table} m WHERE id = %s
                 UNION ALL
-                SELECT m.id, m.parent_id, path.steps + 1
+                SELECT m.id, m.parent_id, path.steps + 1, path.size + {size}
                 FROM {table} m JOIN path ON m.id = path.parent_id
-                WHERE path.steps < %s
+                WHERE path.steps < %s AND path.size < %s
             )
             SELECT id FROM path
-            """,  # noqa: S608 - the table's name is ours
-            (leaf_id, limit),
+            """,  # noqa: S608 - the names are ours
+            (leaf_id, limit, 1 if characters is None else characters),
         )
         # A message is made after its parent, so the order of keys is that of the path.
         return self.filter(pk__in=path).order_by("pk")
@@ -546,7 +573,14 @@ class Message(models.Model):
                 fields=["conversation"],
                 name="running_replies",
                 condition=Q(status__in=[s.value for s in RUNNING]),
-            )
+            ),
+            models.Index(
+                fields=["asked_by"],
+                name="running_replies_of_a_person",
+                condition=Q(status__in=[s.value for s in RUNNING]),
+            ),
+            # The first wordings of a conversation's first question are found without looking at all that was said.
+            models.Index(fields=["conversation"], name="first_messages", condition=Q(parent=None)),
         ]
 
     def __str__(self) -> str:

@@ -155,6 +155,7 @@ def _sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         Conversation.objects.visible_to(request.user)
         .with_running()
         .annotate(seen_version=F("membership__seen_version"))
+        .defer("system_prompt")
         .newest_first()
     )
     entries = [wire.sidebar_entry(row) for row in rows[: settings.CHAT.sidebar_conversations]]

@@ -92,10 +92,11 @@ def siblings_of(messages: Sequence[Message]) -> dict[int | None, list[int]]:
     siblings: dict[int | None, list[int]] = defaultdict(list)
     if not messages:
         return siblings
-    same = Message.objects.filter(conversation_id=messages[0].conversation_id)
     parents = {message.parent_id for message in messages}
-    found = list(same.filter(parent_id__in=parents - {None}).values_list("parent_id", "pk"))
+    # Without their conversation: a database might look through all of that.
+    found = list(Message.objects.filter(parent_id__in=parents - {None}).values_list("parent_id", "pk"))
     if None in parents:
+        same = Message.objects.filter(conversation_id=messages[0].conversation_id)
         found += same.filter(parent_id=None).values_list("parent_id", "pk")
     for parent, pk in sorted(found, key=lambda pair: pair[1]):
         siblings[parent].append(pk)
@@ -126,9 +127,12 @@ def sidebar_entry(conversation: Conversation) -> Json:
 def page_as_json(conversation: Conversation, before: Message | None = None) -> tuple[list[Json], bool]:
     """Return a page of the shown branch, oldest first, and whether older ones exist."""
     size = settings.CHAT.page_messages
-    messages = conversation.branch(size + 1, before)
-    shown = _newest_that_fit(messages[-size:])
-    return messages_as_json(shown), len(messages) > len(shown)
+    shown = _newest_that_fit(conversation.branch(size, before, PAGE_CHARACTERS + 1))
+    return messages_as_json(shown), has_older(shown)
+
+
+def has_older(shown: Sequence[Message]) -> bool:
+    return bool(shown) and shown[0].parent_id is not None
 
 
 def _newest_that_fit(messages: Sequence[Message]) -> Sequence[Message]:

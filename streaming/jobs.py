@@ -16,7 +16,7 @@ from conversations.models import Change, Conversation, Message, grown_texts, rec
 
 from . import catalogue
 from .models import Run
-from .prompt import Prompt, Turn, build_prompt, shorter_budget
+from .prompt import BYTES_PER_TOKEN, Prompt, Turn, build_prompt, shorter_budget
 from .refusals import Refusal
 from .remedies import USUAL, Dialect
 from .reply import Reply
@@ -42,9 +42,12 @@ class Job:
 def load_job(run: Run) -> Job:
     reply = run.reply
     conversation = Conversation.objects.get(pk=reply.conversation_id)
-    branch = Message.objects.path_to(reply.parent_id, LONGEST_CONTEXT)
-    turns = [Turn(*row) for row in branch.values_list("pk", "role", "text")]
-    complete = not turns or len(turns) < LONGEST_CONTEXT
+    # What has so many characters is worth more than the budget.
+    characters = settings.CHAT.context_tokens * BYTES_PER_TOKEN
+    branch = Message.objects.path_to(reply.parent_id, LONGEST_CONTEXT, characters, parts=["text"])
+    rows = branch.values_list("pk", "role", "text", "parent_id")
+    turns = [Turn(pk, role, text) for pk, role, text, _ in rows]
+    complete = not rows or rows[0][3] is None
     prefix = str(load_reply(run).said["text"])
     system = conversation.system_prompt or settings.CHAT.system_prompt
     fit = partial(build_prompt, turns, system=system, prefix=prefix, complete=complete)

@@ -10,6 +10,7 @@ CONTINUE = (
     "Your last message was cut off. Go on exactly where it ended, without repeating "
     "anything of it and without a word of introduction."
 )
+BYTES_PER_TOKEN = 4
 #: What a chat format spends on each message besides its text, in tokens.
 TOKENS_PER_MESSAGE = 4
 
@@ -35,7 +36,7 @@ class Prompt:
 def estimated_tokens(text: str) -> int:
     """Tokens of a text, estimated as UTF-8 bytes / 4: within 12 % of the count of
     current vocabularies for English, code and Chinese."""
-    return -(-len(text.encode()) // 4)
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
 def build_prompt(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from conversations.models import Conversation, Message
+from streaming import jobs
+from streaming.prompt import Prompt, Turn, build_prompt
 from tests.conftest import Chat
 from tests.scripts import Script, Stall
 from tests.tab import Tab
@@ -58,6 +63,25 @@ async def test_the_oldest_messages_leave_the_sight_and_all_tabs_are_told(
     changed = await alice_tab.wait_for("message_changed")
     assert (changed["message"]["id"], changed["message"]["sight"]) == (asked.reply, asked.message)
     assert (await Message.objects.aget(pk=asked.reply)).sight_id == int(asked.message)
+
+
+async def test_no_more_texts_are_read_than_the_model_can_be_shown(
+    alice_tab: Tab, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what a model has thought, which it is not shown again, is none of them."""
+    read: list[int] = []
+
+    def build(turns: Sequence[Turn], *args: Any, **more: Any) -> Prompt:
+        read.append(len(turns))
+        return build_prompt(turns, *args, **more)
+
+    monkeypatch.setattr(jobs, "build_prompt", build)
+    chat(context_tokens=100)
+    for number in range(5):
+        await talk(alice_tab, f"{number} " * 50)
+        await Message.objects.filter(role="assistant").aupdate(reasoning="Hm. " * 1000)
+    # Each exchange has 200 characters and some, and a hundred tokens are 400.
+    assert read == [1, 3, 4, 4, 4]
 
 
 async def test_a_whole_sight_needs_no_line(alice_tab: Tab) -> None:
