@@ -224,7 +224,7 @@ class Conversation(models.Model):
         )
         self.delete()
         transaction.on_commit(gone)
-        transaction.on_commit(search.forget_erased, robust=True)
+        transaction.on_commit(search.tend_index, robust=True)
 
     def reply_to_stop(self, user: User, reply: str) -> Message | None:
         """Return the reply if `user` may stop it and there is something to stop."""

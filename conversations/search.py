@@ -7,7 +7,9 @@ the places of words: PostgreSQL keeps at most 256 places of a word and none beyo
 reply would not be found by its places.
 
 The terms of a message are a row of `SearchTerms`, written in the transaction that commits the text, and gone with the message.
-PostgreSQL has a GIN index on them; SQLite an FTS5 table, kept by triggers that need no function of ours.
+PostgreSQL has a GIN index on them, SQLite an FTS5 table. Both put what is new on a list first, and into the index later,
+many at once: to FTS5 each message by itself would be half as much work as all else that ends a reply. A search looks through
+both.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ LONGEST_TEXT = 65_536
 LONGEST_QUERY = 400
 #: Messages that are indexed in one transaction, where many are.
 BATCH = 500
-#: Pages of the index that are merged in one transaction: some ten milliseconds.
+#: Messages that FTS5 takes in in one transaction while replies want to be written, and
+TAKEN_IN_AT_ONCE = 50
+#: pages of its index that are merged in one transaction: some ten milliseconds.
 PAGES_PER_STEP = 50
 #: The word that is being typed is found from so many letters on; fewer begin most of all words.
 SHORTEST_BEGINNING = 3
@@ -119,7 +123,7 @@ class TermsField(models.Field):  # type: ignore[type-arg] # is not generic when 
         return "array_to_tsvector(%s::text[])" if connection.vendor == "postgresql" else "%s"
 
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
-        return sorted(value) if connection.vendor == "postgresql" else f" {' '.join(sorted(value))} "
+        return list(value) if connection.vendor == "postgresql" else f" {' '.join(value)} "
 
 
 class SearchTerms(models.Model):
@@ -149,13 +153,38 @@ def fill(messages: QuerySet[Any], entries: QuerySet[Any]) -> None:
         last = rows[-1][0]
         found = ((pk, terms_of(text)) for pk, text in rows)
         entries.bulk_create((entries.model(pk=pk, terms=terms) for pk, terms in found if terms), ignore_conflicts=True)
+        take_in(BATCH)
 
 
-# Forgetting, where the database does not do it by itself
+# SQLite's index
 
 # FTS5 notes that a row is gone; its words stay in the file until they are merged with that note, which may be never. So
 # what was erased is merged soon, in steps of milliseconds: in between, replies want to be written. (FTS5 of SQLite 3.42 and
 # newer can forget at once, by `secure-delete`, but no older SQLite reads the file after that.)
+
+
+def tend_index(seconds: float = 0.05) -> None:
+    """Take in what is new and remove the words of what was erased, for about so long. PostgreSQL does it by itself."""
+    if connection.vendor == "sqlite":
+        end = time.monotonic() + seconds
+        with connection.cursor() as cursor:
+            while (take_in() or _forget_on(cursor)) and time.monotonic() < end:
+                pass
+
+
+def take_in(count: int = TAKEN_IN_AT_ONCE) -> bool:
+    """Put some of the entries that are new into the index. False where there are none."""
+    if connection.vendor != "sqlite":
+        return False
+    some = f"SELECT message_id FROM conversations_searchfresh ORDER BY message_id LIMIT {count}"  # noqa: S608
+    with connection.cursor() as cursor:
+        if not cursor.execute(some).fetchone():
+            return False
+        with transaction.atomic():
+            entries = f"SELECT message_id, terms FROM conversations_searchterms WHERE message_id IN ({some})"  # noqa: S608
+            cursor.execute(f"INSERT INTO {INDEX} (rowid, terms) {entries}")
+            cursor.execute(f"DELETE FROM conversations_searchfresh WHERE message_id IN ({some})")  # noqa: S608
+    return True
 
 
 class Stage(models.IntegerChoices):
@@ -163,15 +192,6 @@ class Stage(models.IntegerChoices):
     MERGING = 1
     #: What was overwritten stands in the journal still.
     EMPTYING_JOURNAL = 2
-
-
-def forget_erased(seconds: float = 0.05) -> None:
-    """Go on removing the words of erased messages from SQLite's file, for about so long."""
-    if connection.vendor == "sqlite":
-        end = time.monotonic() + seconds
-        with connection.cursor() as cursor:
-            while _forget_on(cursor) and time.monotonic() < end:
-                pass
 
 
 def _forget_on(cursor: CursorWrapper) -> bool:
@@ -229,18 +249,29 @@ def matching(query: str, messages: QuerySet[Message]) -> QuerySet[Message]:
 
 def hits(query: Query) -> RawSQL:
     """Return the keys of all messages with the terms of a query, as a subquery."""
-    table = SearchTerms._meta.db_table
     if connection.vendor == "postgresql":
-        select = f"SELECT message_id FROM {table} WHERE terms @@ %s::tsquery"  # noqa: S608 - the names are ours
-    else:
-        select = f"SELECT rowid FROM {INDEX} WHERE {INDEX} MATCH %s"  # noqa: S608
-    return RawSQL(select, [in_words_of_the_index(query)])  # noqa: S611 - the query is passed apart
+        return RawSQL(
+            "SELECT message_id FROM conversations_searchterms WHERE terms @@ %s::tsquery", [as_tsquery(query)]
+        )
+    parts = [f" {term} " for term in query.terms] + [f" {query.beginning}"] * bool(query.beginning)
+    has_parts = " AND ".join(["instr(terms, %s) > 0"] * len(parts))
+    return RawSQL(  # noqa: S611 - the query is passed apart
+        f"""
+        SELECT rowid FROM {INDEX} WHERE {INDEX} MATCH %s UNION ALL
+        SELECT message_id FROM conversations_searchfresh JOIN conversations_searchterms USING (message_id) WHERE {has_parts}
+        """,  # noqa: S608 - the names are ours
+        [as_fts5(query), *parts],
+    )
 
 
-def in_words_of_the_index(query: Query) -> str:
-    """Return a query as `tsquery` or FTS5 reads it. Terms are letters, digits and lines below: nothing in them is syntax."""
-    if connection.vendor == "postgresql":
-        return " & ".join([f"'{term}'" for term in query.terms] + [f"'{query.beginning}':*"] * bool(query.beginning))
+# Terms are letters, digits and lines below: nothing in them is syntax.
+
+
+def as_tsquery(query: Query) -> str:
+    return " & ".join([f"'{term}'" for term in query.terms] + [f"'{query.beginning}':*"] * bool(query.beginning))
+
+
+def as_fts5(query: Query) -> str:
     return " AND ".join([f'"{term}"' for term in query.terms] + [f'"{query.beginning}" *'] * bool(query.beginning))
 
 

@@ -60,7 +60,7 @@ class Process:
             (1.0, self.hub.catch_up),
             (1.0, self.hub.close_slow_readers),
             (LIST_SECONDS, self.runner.refresh_models),
-            (1.0, self.forget_erased),
+            (1.0, self.tend_index),
             # A right that has gone is felt within a second: half of it is for the look.
             (0.5, self.hub.recheck_everybody),
         ]
@@ -77,11 +77,11 @@ class Process:
 
         return asyncio.create_task(repeat(), name=chore.__qualname__)
 
-    async def forget_erased(self) -> None:
-        """Go on removing from the search what was erased, where the database does not do it by itself."""
+    async def tend_index(self) -> None:
+        """Do for the search what the database does not do by itself."""
         from conversations import search
 
-        await self.threads.run(search.forget_erased)
+        await self.threads.run(search.tend_index)
 
     def _receive_hint(self, hint: dict[str, Any]) -> None:
         if not self.runner.receive_hint(hint):

@@ -1,4 +1,4 @@
-"""Terms for the search: a table of them, and on SQLite an FTS5 table that follows it."""
+"""Terms for the search: a table of them, and on SQLite an FTS5 index of it."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -14,30 +14,29 @@ FTS5 = [
         detail=none, columnsize=0, tokenize="ascii tokenchars '_'"
     )
     """,
+    # What is new is put on a list, and into the index with others; what was erased is to leave the file: `tend_index` in
+    # conversations/search.py.
+    "CREATE TABLE conversations_searchfresh (message_id integer NOT NULL PRIMARY KEY)",
+    "CREATE TABLE conversations_searcherased (is_due bool NOT NULL, stage integer NOT NULL)",
+    "INSERT INTO conversations_searcherased VALUES (0, 0)",
     """
     CREATE TRIGGER conversations_searchterms_inserted AFTER INSERT ON conversations_searchterms BEGIN
-        INSERT INTO conversations_searchindex (rowid, terms) VALUES (new.message_id, new.terms);
+        INSERT INTO conversations_searchfresh VALUES (new.message_id);
     END
     """,
     """
     CREATE TRIGGER conversations_searchterms_deleted AFTER DELETE ON conversations_searchterms BEGIN
         INSERT INTO conversations_searchindex (conversations_searchindex, rowid, terms)
-        VALUES ('delete', old.message_id, old.terms);
-    END
-    """,
-    """
-    CREATE TRIGGER conversations_searchterms_updated AFTER UPDATE ON conversations_searchterms BEGIN
-        INSERT INTO conversations_searchindex (conversations_searchindex, rowid, terms)
-        VALUES ('delete', old.message_id, old.terms);
-        INSERT INTO conversations_searchindex (rowid, terms) VALUES (new.message_id, new.terms);
-    END
-    """,
-    # What was erased is to leave the file: `forget_erased` in conversations/search.py.
-    "CREATE TABLE conversations_searcherased (is_due bool NOT NULL, stage integer NOT NULL)",
-    "INSERT INTO conversations_searcherased VALUES (0, 0)",
-    """
-    CREATE TRIGGER conversations_searchterms_erased AFTER DELETE ON conversations_searchterms BEGIN
+        SELECT 'delete', old.message_id, old.terms
+        WHERE NOT EXISTS (SELECT 1 FROM conversations_searchfresh WHERE message_id = old.message_id);
+        DELETE FROM conversations_searchfresh WHERE message_id = old.message_id;
         UPDATE conversations_searcherased SET is_due = 1 WHERE NOT is_due;
+    END
+    """,
+    # What is said is not changed any more, and the index could not follow.
+    """
+    CREATE TRIGGER conversations_searchterms_updated BEFORE UPDATE ON conversations_searchterms BEGIN
+        SELECT RAISE(ABORT, 'search terms are not changed');
     END
     """,
     # Two parts are enough to be merged; else four at a time are.
@@ -53,8 +52,8 @@ def make_index(apps, editor):
 
 def drop_index(apps, editor):
     if editor.connection.vendor == "sqlite":
-        editor.execute("DROP TABLE conversations_searchindex")
-        editor.execute("DROP TABLE conversations_searcherased")
+        for name in ("searchindex", "searchfresh", "searcherased"):
+            editor.execute(f"DROP TABLE conversations_{name}")
 
 
 class Migration(migrations.Migration):

@@ -47,7 +47,17 @@ def end(reply: Message, answer: str, status: Status = Status.DONE) -> None:
 
 
 def found(query: str) -> list[str]:
-    return list(matching(query, Message.objects.order_by("-pk")).values_list("text", flat=True))
+    """The texts that are found, the newest first; on SQLite both while they are new and from the index."""
+    hits = matching(query, Message.objects.order_by("-pk")).values_list("text", flat=True)
+    new = list(hits)
+    take_all_in()
+    assert list(hits.all()) == new
+    return new
+
+
+def take_all_in() -> None:
+    while search.take_in():
+        pass
 
 
 # What a text is found by
@@ -246,6 +256,7 @@ def test_what_was_not_committed_is_not_found(alice: User, conversation: Conversa
 
 def indexed() -> set[str]:
     """Whatever the index knows of, whether a message has it or not."""
+    take_all_in()
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT DISTINCT unnest(tsvector_to_array(terms)) FROM conversations_searchterms")
@@ -296,18 +307,21 @@ def test_no_word_of_an_erased_conversation_stays_in_the_file(
     for number in range(60):
         say(alice, conversation, f"secretone{number} 秘密 of alice", "secretwo " * 50)
         say(alice, other, f"lasting{number} 长久", "forever " * 50)
+        if number % 7 == 0:
+            take_all_in()
+    take_all_in()
     before = in_the_file()
     assert all(word in before for word in (b"secretone59", b"secretwo", "秘_密".encode(), b"lasting59"))
     conversation.erase()
     while to_forget() != (False, 0):
-        search.forget_erased()
+        search.tend_index()
     after = in_the_file()
     assert [word for word in (b"secretone", b"secretwo", "秘密".encode(), "秘_密".encode()) if word in after] == []
     assert b"lasting59" in after
     assert len(found("lasting59 长久")) == len(found("lasting0 长久")) == 1
     other.erase()
     while to_forget() != (False, 0):
-        search.forget_erased()
+        search.tend_index()
     assert b"lasting" not in in_the_file()
 
 
@@ -329,13 +343,14 @@ def test_what_is_erased_while_it_forgets_is_forgotten_too(
     for number in range(40):
         for each in (conversation, *others):
             say(alice, each, f"{'abc'[(conversation, *others).index(each)]}word{number} " * 20)
+    take_all_in()
     conversation.delete()
-    search.forget_erased(0)
+    search.tend_index(0)
     assert to_forget() == (False, search.Stage.MERGING)
     others[0].delete()
     assert to_forget() == (True, search.Stage.MERGING)
     while to_forget() != (False, 0):
-        search.forget_erased()
+        search.tend_index()
     after = in_the_file()
     assert b"aword1" not in after
     assert b"bword1" not in after
@@ -351,11 +366,11 @@ def test_somebody_who_reads_holds_up_forgetting_and_nobody_else(alice: User, con
     reader.execute("SELECT count(*) FROM conversations_message").fetchone()
     conversation.delete()
     for _ in range(5):
-        search.forget_erased()
+        search.tend_index()
     assert to_forget() == (False, search.Stage.EMPTYING_JOURNAL)
     Conversation.start(alice)
     reader.close()
-    search.forget_erased()
+    search.tend_index()
     assert to_forget() == (False, 0)
 
 
