@@ -151,7 +151,7 @@ class StatusFilter(admin.SimpleListFilter):
         return [(status.value, word) for status, word in STATUS_WORDS.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(status=self.value()) if self.value() else queryset
+        return queryset.with_status(self.value()) if self.value() else queryset  # type: ignore[attr-defined]
 
 
 class RunningFilter(admin.SimpleListFilter):
@@ -208,7 +208,7 @@ class ConversationPicked(Picked):
 class MemberPicked(Picked):
     title = _("member")
     parameter_name = "member"
-    field = "members"
+    field = "membership__user"
 
     def key_of(self, value: str) -> int:
         if not (value.isascii() and value.isdigit() and len(value) < 19):
@@ -278,6 +278,12 @@ class ConversationAdmin(History[Conversation]):
     fields = ("people", "shown_model", "system_prompt", "created_at", "updated_at", "all_messages")
     readonly_fields = fields
     actions = ("erase",)
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """Read those of one member from an index, however many there are."""
+        if "member" in request.GET:
+            return ("-membership__updated_at", "-membership__conversation_id")
+        return super().get_ordering(request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         memberships = Membership.objects.select_related("user").order_by("pk")
@@ -452,7 +458,7 @@ class MessageAdmin(History[Message]):
     list_display_links = ("time", "excerpt")
     list_filter = (StatusFilter, "role", ModelFilter, ProviderFilter, "created_at", ConversationPicked)
     date_hierarchy = "created_at"
-    ordering = ("-pk",)
+    ordering = ("-created_at", "-pk")
     # What an index has in order.
     sortable_by = ("time",)
     search_fields = ("text", "conversation__title", "author__username")
@@ -499,7 +505,7 @@ class MessageAdmin(History[Message]):
 
     # Columns and fields
 
-    @admin.display(description=_("time"), ordering="pk")
+    @admin.display(description=_("time"), ordering="created_at")
     def time(self, message: Message) -> str:
         return date_format(localtime(message.created_at), "SHORT_DATETIME_FORMAT")
 

@@ -27,7 +27,7 @@ from django.utils.translation import gettext_lazy as _
 
 from . import search, signals
 from .refusals import Refused
-from .status import RUNNING, Status
+from .status import BROKEN, RUNNING, Status
 from .text import first_line, key_in, storable
 
 Viewer = User | AnonymousUser
@@ -488,9 +488,21 @@ class IsRunning(models.Func):
     output_field = models.BooleanField()
 
 
+class HasBroken(IsRunning):
+    """Was a reply with this status cut off, or did it never come?"""
+
+    template = f"%(expressions)s IN {tuple(status.value for status in BROKEN)}"
+
+
 class MessageQuerySet(models.QuerySet["Message"]):
     def running(self) -> Self:
         return self.filter(IsRunning("status"))
+
+    def with_status(self, status: str) -> Self:
+        """Those with this status, found without looking at all the others."""
+        if status in BROKEN:
+            return self.filter(HasBroken("status"), status=status)
+        return (self.running() if status in RUNNING else self).filter(status=status)
 
     def with_beginnings(self) -> Self:
         """Leave the texts where they are, but for their beginnings."""
@@ -578,6 +590,11 @@ class Message(models.Model):
                 fields=["asked_by"],
                 name="running_replies_of_a_person",
                 condition=Q(status__in=[s.value for s in RUNNING]),
+            ),
+            models.Index(
+                fields=["status", "created_at"],
+                name="broken_replies",
+                condition=Q(status__in=[s.value for s in BROKEN]),
             ),
             # The first wordings of a conversation's first question are found without looking at all that was said.
             models.Index(fields=["conversation"], name="first_messages", condition=Q(parent=None)),

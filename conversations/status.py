@@ -30,6 +30,8 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 
 RUNNING = (Status.QUEUED, Status.STREAMING)
+#: Ended, and not as it should.
+BROKEN = (Status.STOPPED, Status.INTERRUPTED, Status.FAILED)
 
 
 class ForbiddenTransition(ValueError):

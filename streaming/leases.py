@@ -62,9 +62,12 @@ def load_unowned(name: str, here: Collection[int] = (), duty: Duty = WEB, *, als
         free = free.annotate(since=Coalesce("lease_until", "reply__created_at"))
         long_since = Q(since__lt=Now() - timedelta(seconds=duty.other_after))
         free = free.filter(long_since | Q(stop_requested=True) | Q(reply__status=Status.STREAMING))
-    lost = Q(run=None, created_at__lt=Now() - timedelta(seconds=duty.new_after))
-    found = Message.objects.running().filter(Q(pk__in=free.values("reply_id")) | lost)
-    return list(found.values_list("pk", flat=True)[:100])
+    running = Message.objects.running().values_list("pk", flat=True)
+    # Two queries in one, and no plain `created_at`: else SQLite looks at all that was ever said before.
+    unowned = running.filter(pk__in=free.values("reply_id"))
+    unclaimed = running.filter(run=None).annotate(since=Coalesce("run__lease_until", "created_at")).values_list("pk")
+    lost = unclaimed.filter(since__lt=Now() - timedelta(seconds=duty.new_after))
+    return list(unowned.union(lost)[:100])
 
 
 def renew_leases(name: str, replies: list[int]) -> dict[int, tuple[int, bool]]:

@@ -21,6 +21,7 @@ from conversations import admin, wire
 from conversations.models import Conversation, Membership, Message, Role
 from conversations.status import RUNNING, Status
 from tests.conftest import Chat
+from tests.plans import way_of_statement
 
 pytestmark = pytest.mark.django_db
 
@@ -45,15 +46,11 @@ def patient(chat: Chat) -> None:
 
 
 def way_of(rows: QuerySet[Any]) -> str:
-    """Return how the database reads these rows: PostgreSQL tells of a small table what it would do with a large one."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off"
-            )
-    return rows.explain()
+    return way_of_statement(*rows.query.sql_with_params())
 
 
+#: The statement for the rows of a page of a list: it has the columns of all.
+IS_PAGE = re.compile(r'^SELECT "conversations_(message|conversation)"."id", .* ORDER BY [^()]*$', re.DOTALL)
 SORTS = re.compile(r"TEMP B-TREE|Sort Key")
 
 
@@ -72,19 +69,23 @@ def test_the_newest_of_a_person_are_read_in_the_order_of_an_index(alice: User) -
     [
         (lambda alice: Message.objects.running(), "running_replies"),
         (lambda alice: Message.objects.running().filter(asked_by=alice), "running_replies_of_a_person"),
+        (lambda alice: Message.objects.with_status(Status.STREAMING), "running_replies"),
+        (lambda alice: Message.objects.with_status(Status.FAILED), "broken_replies"),
     ],
 )
-def test_running_replies_are_found_without_reading_the_history(
+def test_replies_that_are_not_just_done_are_found_without_reading_the_history(
     alice: User, rows: Callable[[User], QuerySet[Message]], index: str
 ) -> None:
     assert index in way_of(rows(alice))
 
 
-def test_what_runs_is_told_from_the_rest(alice: User, conversation: Conversation) -> None:
+def test_each_status_is_told_from_the_rest(alice: User, conversation: Conversation) -> None:
     reply = conversation.post(alice, "How?", "1").reply
     for status in Status:
         Message.objects.filter(pk=reply.pk).update(status=status)
         assert Message.objects.running().filter(pk=reply.pk).exists() is (status in RUNNING)
+        found = [each for each in Status if Message.objects.with_status(each).filter(pk=reply.pk).exists()]
+        assert found == [status]
 
 
 def test_each_change_of_a_conversation_is_one_for_all_its_members(alice: User, bob: User) -> None:
@@ -219,6 +220,31 @@ def test_a_list_is_sorted_by_what_an_index_has_in_order(admin_client: Client, ad
     }
     sorted_by = {column for sql in ordered for column in re.findall(r'ORDER BY "[a-z_]+"\."(\w+)"', sql)}
     assert sorted_by <= {"id", "updated_at", "created_at"}, sorted_by
+
+
+@pytest.mark.parametrize(
+    ("address", "index"),
+    [
+        (CONVERSATIONS, "updated_at"),
+        (f"{CONVERSATIONS}?member={{alice}}", "newest_of_a_person"),
+        (MESSAGES, "created_at"),
+        (f"{MESSAGES}?created_at__year=2026", "created_at"),
+        (f"{MESSAGES}?status=failed", "broken_replies"),
+    ],
+)
+def test_a_page_is_read_from_an_index_in_its_order(
+    admin_client: Client, alice: User, conversation: Conversation, address: str, index: str
+) -> None:
+    said = talk(alice, conversation, 1)
+    times = {"status": Status.FAILED, "created_at": datetime(2026, 5, 5, tzinfo=UTC)}
+    Message.objects.filter(pk__in=[message.pk for message in said]).update(**times)
+    # What a list of one page asks for is what a longer one asks for, but for the LIMIT.
+    sql = next(sql for sql in asked(admin_client, address.format(alice=alice.pk)) if IS_PAGE.search(sql))
+    way = way_of_statement(f"{sql} LIMIT 50")
+    assert index in way, way
+    # What remains to be sorted are rows of the same time.
+    assert "B-TREE FOR ORDER BY" not in way, way
+    assert "Sort Key" not in way or "Presorted Key" in way, way
 
 
 # Periods

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from conversations.models import Conversation, Message
@@ -17,6 +20,7 @@ from streaming.models import Run
 from streaming.runner import Runner
 from streaming.store import Store
 from streaming.threads import DatabaseThreads
+from tests.plans import way_of_statement
 
 pytestmark = pytest.mark.django_db
 
@@ -134,3 +138,14 @@ async def test_after_a_gap_owners_are_left_a_moment_to_renew_their_leases(monkey
     await some.close()
     store.close()
     threads.close()
+
+
+def test_who_looks_for_replies_to_run_does_not_read_the_history(lapsed: Message) -> None:
+    """It is asked for every other second."""
+    with CaptureQueriesContext(connection) as captured:
+        assert leases.load_unowned("here") == [lapsed.pk]
+    way = way_of_statement(captured[-1]["sql"])
+    assert "running_replies" in way
+    assert not re.search(
+        r"created_at_\w+|SCAN conversations_message$|Seq Scan on conversations_message", way, re.MULTILINE
+    ), way
