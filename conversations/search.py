@@ -255,10 +255,12 @@ def hits(query: Query) -> RawSQL:
         )
     parts = [f" {term} " for term in query.terms] + [f" {query.beginning}"] * bool(query.beginning)
     has_parts = " AND ".join(["instr(terms, %s) > 0"] * len(parts))
+    # CROSS JOIN: from the few that are new to their terms, not from all terms to what is new.
     return RawSQL(  # noqa: S611 - the query is passed apart
         f"""
         SELECT rowid FROM {INDEX} WHERE {INDEX} MATCH %s UNION ALL
-        SELECT message_id FROM conversations_searchfresh JOIN conversations_searchterms USING (message_id) WHERE {has_parts}
+        SELECT message_id FROM conversations_searchfresh CROSS JOIN conversations_searchterms USING (message_id)
+        WHERE {has_parts}
         """,  # noqa: S608 - the names are ours
         [as_fts5(query), *parts],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import sqlite3
 import unicodedata
 from pathlib import Path
@@ -420,6 +421,16 @@ def test_hits_come_in_pages_of_one_query_each(alice: User, conversation: Convers
         second = list(hits.filter(pk__lt=first[-1].pk)[:3])
     assert len(captured) == 2
     assert [message.pk for message in first + second] == [message.pk for message in said[:0:-1]]
+
+
+@on_sqlite
+@pytest.mark.django_db
+def test_a_search_reads_no_table_from_end_to_end(alice: User, conversation: Conversation) -> None:
+    say(alice, conversation, "How do I brew tea?", "Boil water.")
+    mine = Message.objects.filter(conversation__in=Conversation.objects.visible_to(alice).values("pk"))
+    plan = matching("brew tea", mine.order_by("-pk"))[:20].explain()
+    assert "VIRTUAL TABLE" in plan
+    assert re.findall(r"SCAN (?!conversations_searchindex VIRTUAL|conversations_searchfresh)\S+", plan) == []
 
 
 @pytest.mark.django_db
