@@ -39,8 +39,9 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from .models import Conversation, Membership, Message, Role, grown_texts
+from .search import matching
 from .status import Status
-from .text import first_line
+from .text import first_line, storable
 from .wire import siblings_of
 
 #: Messages of a branch on the page of a conversation.
@@ -54,6 +55,8 @@ ROWS_FOR_CHOICES = 500
 ROWS_COUNTED = 10_000
 #: Conversations that can be erased at once.
 MOST_TO_ERASE = 200
+#: Of a search: its words, and for each of them the people of that name.
+WORDS_SEARCHED, PEOPLE_SEARCHED = 10, 100
 EMPTY = "-"
 
 STATUS_WORDS = {
@@ -113,6 +116,12 @@ def tokens(usage: dict[str, Any] | None) -> str:
     return f"{about}{localize(usage.get('prompt_tokens') or 0)} + {localize(usage.get('completion_tokens') or 0)}"
 
 
+def named(word: str) -> list[int]:
+    """Return the people whose names have a word in them."""
+    found = User.objects.filter(username__icontains=storable(word)).order_by("pk")
+    return list(found.values_list("pk", flat=True)[:PEOPLE_SEARCHED])
+
+
 # Filters
 
 
@@ -123,7 +132,7 @@ class RecentValues(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, str]]:
         rows = model_admin.model._default_manager
-        newest = rows.order_by(*model_admin.get_ordering(request)).values("pk")[:ROWS_FOR_CHOICES]
+        newest = rows.order_by(*(model_admin.ordering or ())).values("pk")[:ROWS_FOR_CHOICES]
         values = set(rows.filter(pk__in=newest).order_by().values_list(self.field, flat=True).distinct()) - {""}
         if chosen := self.value():
             values.add(chosen)
@@ -297,12 +306,14 @@ class ConversationAdmin(History[Conversation]):
     ) -> tuple[QuerySet[Conversation], bool]:
         """Find conversations where each word is said, or stands in the title or in the name of a member.
 
-        As subqueries: a join with members and messages would be each of the one times each of the other.
+        As subqueries: a join with members and messages would be each of the one times each of the other. And as one for each
+        word: of an OR every conversation would be tried.
         """
-        for word in search_term.split()[:10]:
-            said = Message.objects.filter(conversation=OuterRef("pk"), text__icontains=word)
-            named = Membership.objects.filter(conversation=OuterRef("pk"), user__username__icontains=word)
-            queryset = queryset.filter(Q(title__icontains=word) | Exists(named) | Exists(said))
+        for word in search_term.split()[:WORDS_SEARCHED]:
+            said = matching(word, Message.objects.all()).values("conversation")
+            titled = Conversation.objects.filter(title__icontains=storable(word)).values("pk")
+            people = Membership.objects.filter(user__in=named(word)).values("conversation")
+            queryset = queryset.filter(pk__in=said.union(titled, people))
         return queryset, False
 
     # Columns
@@ -461,8 +472,8 @@ class MessageAdmin(History[Message]):
     ordering = ("-created_at", "-pk")
     # What an index has in order.
     sortable_by = ("time",)
-    search_fields = ("text", "conversation__title", "author__username")
-    search_help_text = _("Finds words in the text, in the title of the conversation, and in the name of the author.")
+    search_fields = ("text",)
+    search_help_text = _("Finds words in the text and in the name of the author.")
     fields = (
         "in_conversation", "role_word", "by", "state", "what_happened", "whole_text", "whole_reasoning", "model",
         "provider", "finish", "token_count", "created_at", "ended", "other_versions",
@@ -471,12 +482,28 @@ class MessageAdmin(History[Message]):
     # Nothing can be done to messages, so there is nothing to select them for.
     actions = None
 
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """Read those of one conversation from its index, which has them in this order."""
+        return ("-pk",) if "conversation" in request.GET else super().get_ordering(request)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         found = Message.objects.select_related("conversation", "author")
         found = found.defer("conversation__system_prompt")
         if not self.is_list(request):
             return found
         return found.defer("text", "reasoning", "error").annotate(beginning=Substr("text", 1, EXCERPT_CHARACTERS * 3))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
+    ) -> tuple[QuerySet[Message], bool]:
+        """Find messages in which each word stands, or whose author is named so."""
+        for word in search_term.split()[:WORDS_SEARCHED]:
+            said = matching(word, Message.objects.all()).values("pk")
+            people = named(word)
+            queryset = queryset.filter(
+                pk__in=said.union(Message.objects.filter(author__in=people).values("pk")) if people else said
+            )
+        return queryset, False
 
     def get_fields(self, request: HttpRequest, obj: Message | None = None) -> list[Any]:
         """Leave out what this message has nothing of."""

@@ -230,6 +230,7 @@ def test_a_list_is_sorted_by_what_an_index_has_in_order(admin_client: Client, ad
         (MESSAGES, "created_at"),
         (f"{MESSAGES}?created_at__year=2026", "created_at"),
         (f"{MESSAGES}?status=failed", "broken_replies"),
+        (f"{MESSAGES}?conversation={{conversation}}", "conversation_id"),
     ],
 )
 def test_a_page_is_read_from_an_index_in_its_order(
@@ -239,7 +240,11 @@ def test_a_page_is_read_from_an_index_in_its_order(
     times = {"status": Status.FAILED, "created_at": datetime(2026, 5, 5, tzinfo=UTC)}
     Message.objects.filter(pk__in=[message.pk for message in said]).update(**times)
     # What a list of one page asks for is what a longer one asks for, but for the LIMIT.
-    sql = next(sql for sql in asked(admin_client, address.format(alice=alice.pk)) if IS_PAGE.search(sql))
+    sql = next(
+        sql
+        for sql in asked(admin_client, address.format(alice=alice.pk, conversation=conversation.pk))
+        if IS_PAGE.search(sql)
+    )
     way = way_of_statement(f"{sql} LIMIT 50")
     assert index in way, way
     # What remains to be sorted are rows of the same time.
