@@ -213,6 +213,14 @@ def test_a_list_counts_as_far_as_its_pages_lead(
     ]
 
 
+def test_the_end_of_what_is_counted_is_told_in_ones_own_language(
+    admin_client: Client, alice: User, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin, "ROWS_COUNTED", 2)
+    talk(alice, conversation, 1)
+    assert "前 2 条" in admin_client.get(MESSAGES, headers={"Accept-Language": "zh-hans"}).content.decode()
+
+
 @pytest.mark.parametrize("address", [CONVERSATIONS, MESSAGES])
 def test_a_list_is_sorted_by_what_an_index_has_in_order(admin_client: Client, address: str) -> None:
     ordered = {
