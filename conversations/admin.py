@@ -17,12 +17,10 @@ from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import (
     Count,
-    Exists,
     IntegerField,
     Model,
     OuterRef,
     Prefetch,
-    Q,
     QuerySet,
     Subquery,
 )
@@ -39,7 +37,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from .models import Conversation, Membership, Message, Role, grown_texts
-from .search import matching
+from .search import matching, terms_of
 from .status import Status
 from .text import first_line, storable
 from .wire import siblings_of
@@ -114,6 +112,12 @@ def tokens(usage: dict[str, Any] | None) -> str:
         return EMPTY
     about = "≈ " if usage.get("estimated") else ""
     return f"{about}{localize(usage.get('prompt_tokens') or 0)} + {localize(usage.get('completion_tokens') or 0)}"
+
+
+def searched(search_term: str) -> list[str]:
+    """Return the words of a search. What is nothing but punctuation stands for itself alone, and is found nowhere."""
+    words = search_term.split()
+    return ([word for word in words if terms_of(word)] or words)[:WORDS_SEARCHED]
 
 
 def named(word: str) -> list[int]:
@@ -309,7 +313,7 @@ class ConversationAdmin(History[Conversation]):
         As subqueries: a join with members and messages would be each of the one times each of the other. And as one for each
         word: of an OR every conversation would be tried.
         """
-        for word in search_term.split()[:WORDS_SEARCHED]:
+        for word in searched(search_term):
             said = matching(word, Message.objects.all()).values("conversation")
             titled = Conversation.objects.filter(title__icontains=storable(word)).values("pk")
             people = Membership.objects.filter(user__in=named(word)).values("conversation")
@@ -497,7 +501,7 @@ class MessageAdmin(History[Message]):
         self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
     ) -> tuple[QuerySet[Message], bool]:
         """Find messages in which each word stands, or whose author is named so."""
-        for word in search_term.split()[:WORDS_SEARCHED]:
+        for word in searched(search_term):
             said = matching(word, Message.objects.all()).values("pk")
             people = named(word)
             queryset = queryset.filter(

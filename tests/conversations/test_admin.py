@@ -16,7 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from conversations import admin
+from conversations import admin, search
 from conversations.admin import MOST_TO_ERASE, TRANSCRIPT_CHARACTERS
 from conversations.models import Conversation, Membership, Message, Piece, Role
 from conversations.status import Status
@@ -52,6 +52,7 @@ def say(
 def end(reply: Message, text: str, **fields: Any) -> None:
     fields = {"status": Status.DONE, "model": "small", "provider": "Home", **fields}
     Message.objects.filter(pk=reply.pk).update(text=text, **fields)
+    search.index(reply.pk, text)
 
 
 @pytest.fixture(autouse=True)
@@ -194,11 +195,13 @@ def test_no_list_loads_the_texts(admin_client: Client, alice: User, conversation
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("words", ["tea", "boil", "alice", "bob", "tea alice"])
+@pytest.mark.parametrize(
+    "words", ["tea", "boil", "alice", "bob", "tea alice", "alic boi", "水", "烧水", "pot.fill(2)", "tea - water!"]
+)
 def test_a_conversation_is_found_by_what_was_said_and_by_whom(
     admin_client: Client, alice: User, bob: User, charlie: User, conversation: Conversation, words: str
 ) -> None:
-    say(alice, conversation, "How do I brew tea?", "Boil water.")
+    say(alice, conversation, "How do I brew tea?", "Boil water: pot.fill(2)，先烧水")
     Membership.objects.create(conversation=conversation, user=bob)
     other = Conversation.start(charlie)
     say(charlie, other, "And coffee?", "Grind beans.")
@@ -210,7 +213,17 @@ def test_a_conversation_is_found_by_what_was_said_and_by_whom(
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "query",
-    ["q=boil", "q=alice", "status=failed", "model=large", "provider=Away", "conversation={}", "role__exact=user"],
+    [
+        "q=boil",
+        "q=boi+water",
+        "q=alice",
+        "q=alice+how",
+        "status=failed",
+        "model=large",
+        "provider=Away",
+        "conversation={}",
+        "role__exact=user",
+    ],
 )
 def test_messages_are_searched_and_filtered(
     admin_client: Client, alice: User, bob: User, conversation: Conversation, query: str
