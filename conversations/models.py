@@ -18,7 +18,7 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Length, Now, Substr
@@ -404,9 +404,8 @@ class Conversation(models.Model):
         if kind == Change.Kind.MESSAGE_CREATED and message is not None:
             self.head = message
             data = {"head": str(message.pk)}
-        fields = {"head": message} if message is not None else {}
         message_id = None if message is None else message.pk
-        self.version = record_change(self.pk, kind, message_id=message_id, data=data, **fields)
+        self.version = record_change(self.pk, kind, message_id=message_id, data=data, head_id=message_id)
 
     #: Set by `visible_to` and by the lock: what the person who asked may do here.
     my_role: str = ""
@@ -421,16 +420,13 @@ def record_change(
     *,
     message_id: int | None = None,
     data: Any = None,
-    **fields: Any,
+    head_id: int | None = None,
 ) -> int:
-    """Record one lasting change of a conversation, with further `fields` of its row,
+    """Record one lasting change of a conversation, which may give it another head,
     and return the version it was given. Must run inside a transaction: the UPDATE holds
     the row until the commit, which is what keeps the versions without gaps.
     """
-    rows = Conversation.objects.filter(pk=conversation_id)
-    rows.update(version=F("version") + 1, updated_at=Now(), **fields)
-    version, updated_at = rows.values_list("version", "updated_at").get()
-    Membership.objects.filter(conversation_id=conversation_id).update(updated_at=updated_at)
+    version = _next_version(conversation_id, head_id)
     Change.objects.create(
         conversation_id=conversation_id,
         version=version,
@@ -447,6 +443,29 @@ def record_change(
         )
     )
     return version
+
+
+# Each message is three changes or four: through the ORM these took half of the time that sending takes.
+NEXT_VERSION = """
+    UPDATE {conversation} SET version = version + 1, updated_at = {now}, head_id = COALESCE(%s, head_id)
+    WHERE id = %s RETURNING version, updated_at
+"""
+TIME_OF_MEMBERS = "UPDATE {membership} SET updated_at = %s WHERE conversation_id = %s"
+
+
+def _next_version(conversation_id: uuid.UUID, head_id: int | None) -> int:
+    """Count a change, at this time for all members, and return its number."""
+    names = {"conversation": Conversation._meta.db_table, "membership": Membership._meta.db_table}
+    now, _ = Conversation.objects.all().query.get_compiler(connection=connection).compile(Now())
+    key = Conversation._meta.pk.get_db_prep_value(conversation_id, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(NEXT_VERSION.format(now=now, **names), [head_id, key])
+        row = cursor.fetchone()
+        if row is None:
+            raise Conversation.DoesNotExist(str(conversation_id))
+        version, updated_at = row
+        cursor.execute(TIME_OF_MEMBERS.format(**names), [updated_at, key])
+    return int(version)
 
 
 class Role(models.TextChoices):

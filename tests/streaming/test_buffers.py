@@ -70,7 +70,7 @@ def full(conversation: Conversation, alice: User) -> Conversation:
             reasoning=text if number % 2 else "",
             status="done",
         )
-        record_change(conversation.pk, Change.Kind.MESSAGE_CREATED, message_id=parent.pk, head=parent)
+        record_change(conversation.pk, Change.Kind.MESSAGE_CREATED, message_id=parent.pk, head_id=parent.pk)
         if number % 2:
             record_change(conversation.pk, Change.Kind.REPLY_ENDED, message_id=parent.pk)
     for _ in range(20):
