@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.admin.views.main import ORDER_VAR
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import (
     Count,
+    Exists,
     IntegerField,
     Model,
     OuterRef,
     Prefetch,
+    Q,
     QuerySet,
     Subquery,
 )
@@ -37,7 +40,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from .models import Conversation, Membership, Message, Role, grown_texts
-from .search import matching, terms_of
+from .search import is_often_said, said, terms_of
 from .status import Status
 from .text import first_line, storable
 from .wire import siblings_of
@@ -310,14 +313,18 @@ class ConversationAdmin(History[Conversation]):
     ) -> tuple[QuerySet[Conversation], bool]:
         """Find conversations where each word is said, or stands in the title or in the name of a member.
 
-        As subqueries: a join with members and messages would be each of the one times each of the other. And as one for each
-        word: of an OR every conversation would be tried.
+        As subqueries: a join with members and messages would be each of the one times each of the other. A word that is
+        said seldom leads to few conversations; of a word that is said everywhere the newest ones are found by trying.
         """
         for word in searched(search_term):
-            said = matching(word, Message.objects.all()).values("conversation")
-            titled = Conversation.objects.filter(title__icontains=storable(word)).values("pk")
+            titled = Q(title__icontains=storable(word))
             people = Membership.objects.filter(user__in=named(word)).values("conversation")
-            queryset = queryset.filter(pk__in=said.union(titled, people))
+            if is_often_said(word):
+                here = Message.objects.filter(said(word), conversation=OuterRef("pk"))
+                queryset = queryset.filter(Exists(here) | titled | Q(pk__in=people))
+            else:
+                there = Message.objects.filter(said(word)).values("conversation")
+                queryset = queryset.filter(pk__in=there.union(Conversation.objects.filter(titled).values("pk"), people))
         return queryset, False
 
     # Columns
@@ -502,11 +509,11 @@ class MessageAdmin(History[Message]):
     ) -> tuple[QuerySet[Message], bool]:
         """Find messages in which each word stands, or whose author is named so."""
         for word in searched(search_term):
-            said = matching(word, Message.objects.all()).values("pk")
             people = named(word)
-            queryset = queryset.filter(
-                pk__in=said.union(Message.objects.filter(author__in=people).values("pk")) if people else said
-            )
+            queryset = queryset.filter(said(word) | Q(author__in=people) if people else said(word))
+        if ORDER_VAR not in request.GET:
+            # The order of time too, and that of the index.
+            queryset = queryset.order_by("-pk")
         return queryset, False
 
     def get_fields(self, request: HttpRequest, obj: Message | None = None) -> list[Any]:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.expressions import RawSQL
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ BATCH = 500
 TAKEN_IN_AT_ONCE = 50
 #: pages of its index that are merged in one transaction: some ten milliseconds.
 PAGES_PER_STEP = 50
+#: What is found in so many messages is found often.
+OFTEN = 10_000
 #: The word that is being typed is found from so many letters on; fewer begin most of all words.
 SHORTEST_BEGINNING = 3
 
@@ -244,7 +246,29 @@ def matching(query: str, messages: QuerySet[Message]) -> QuerySet[Message]:
     """Of `messages` those that a query finds. `order_by("-pk")` gives the newest first, which needs no sorting: the index
     is in that order too. A rank would, and would have to look at every hit for it."""
     asked = parse(query)
-    return messages.filter(pk__in=hits(asked)) if asked else messages.none()
+    return messages.filter(has_terms(asked)) if asked else messages.none()
+
+
+def said(query: str) -> Q:
+    """Return the same as a condition on messages, to be joined to others."""
+    asked = parse(query)
+    return has_terms(asked) if asked else Q(pk__in=[])
+
+
+def has_terms(query: Query) -> Q:
+    return Q(pk__in=hits(query))
+
+
+def is_often_said(query: str) -> bool:
+    """Do so many messages have it that it is better to try what is wanted, one by one, than to begin with all of them?"""
+    asked = parse(query)
+    if not asked:
+        return False
+    found = hits(asked)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*) FROM (SELECT 1 FROM ({found.sql}) hits LIMIT {OFTEN}) first_hits", found.params)  # noqa: S608
+        count: int = cursor.fetchone()[0]
+    return count == OFTEN
 
 
 def hits(query: Query) -> RawSQL:
