@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from conversations import search
@@ -24,6 +24,8 @@ from streaming.reply import Ending
 from streaming.store import end_reply
 from tests.conftest import Chat, LiveServer
 from tests.services import TEST_ON
+
+on_sqlite = pytest.mark.skipif(TEST_ON != "sqlite", reason="PostgreSQL does it by itself")
 
 
 @pytest.fixture(autouse=True)
@@ -252,6 +254,33 @@ def test_what_was_not_committed_is_not_found(alice: User, conversation: Conversa
     assert found("brew") == found("boil") == []
 
 
+@pytest.mark.django_db
+def test_messages_that_are_there_are_indexed_in_batches(
+    alice: User, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        say(alice, conversation, f"tea number {number}", "数据库")
+    running = conversation.post(alice, "tea for two", "running").reply
+    SearchTerms.objects.filter(pk__gt=Message.objects.earliest("pk").pk).delete()
+    assert len(found("tea")) == 1
+    monkeypatch.setattr(search, "BATCH", 3)
+    for _ in range(2):  # the second time there is nothing to do
+        search.fill(Message.objects.all(), SearchTerms.objects.all())
+    assert len(found("tea")) == 6
+    assert len(found("数据")) == 5
+    assert SearchTerms.objects.count() == 11
+    end(running, "two teas")
+    assert found("two teas") == ["two teas"]
+
+
+@on_sqlite
+@pytest.mark.django_db
+def test_terms_are_not_changed_behind_the_index(alice: User, conversation: Conversation) -> None:
+    say(alice, conversation, "How do I brew tea?")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        SearchTerms.objects.update(terms={"coffee"})
+
+
 # What is gone
 
 
@@ -293,9 +322,6 @@ def to_forget() -> tuple[bool, int]:
 def in_the_file() -> bytes:
     name = str(connection.settings_dict["NAME"])
     return b"".join(Path(f"{name}{end}").read_bytes() for end in ("", "-wal"))
-
-
-on_sqlite = pytest.mark.skipif(TEST_ON != "sqlite", reason="PostgreSQL has its VACUUM")
 
 
 @on_sqlite
