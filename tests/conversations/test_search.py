@@ -255,6 +255,23 @@ def test_what_was_not_committed_is_not_found(alice: User, conversation: Conversa
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("status", [Status.DONE, Status.STOPPED, Status.INTERRUPTED, Status.FAILED])
+def test_no_command_forgets_to_index_what_it_commits(alice: User, status: Status) -> None:
+    conversation = Conversation.begin(alice, "question begun", "1")
+    first = conversation.messages.get(role="assistant")
+    end(first, "answer first", status)
+    conversation.edit(alice, str(first.parent_id), "2", "question edited")
+    end(conversation.retry(alice, str(first.pk), "3").reply, "answer again", status)
+    end(conversation.post(alice, "question posted", "4", parent=str(first.pk)).reply, "answer posted", status)
+    if status != Status.DONE:
+        end(conversation.continue_reply(alice, str(first.pk), "5").reply, "answer first continued", status)
+    stands = set(Message.objects.exclude(text="").values_list("pk", flat=True))
+    assert len(stands) >= 6
+    assert set(SearchTerms.objects.values_list("pk", flat=True)) == stands
+    assert len(found("question")) + len(found("answer")) == len(stands)
+
+
+@pytest.mark.django_db
 def test_messages_that_are_there_are_indexed_in_batches(
     alice: User, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
