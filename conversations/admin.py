@@ -511,8 +511,8 @@ class MessageAdmin(History[Message]):
         for word in searched(search_term):
             people = named(word)
             queryset = queryset.filter(said(word) | Q(author__in=people) if people else said(word))
-        if ORDER_VAR not in request.GET:
-            # The order of time too, and that of the index.
+        if search_term.strip() and ORDER_VAR not in request.GET:
+            # The order of time too, and that of the index of terms. Without any a period is read from that of the times.
             queryset = queryset.order_by("-pk")
         return queryset, False
 

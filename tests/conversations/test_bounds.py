@@ -162,13 +162,16 @@ def test_no_more_of_a_branch_is_read_than_a_page_holds(
     assert len(read) <= shown + 1
 
 
-def test_the_first_wordings_of_a_conversation_are_found_by_themselves(alice: User, conversation: Conversation) -> None:
-    talk(alice, conversation, 1)
+def test_other_wordings_are_found_without_looking_through_their_conversation(
+    alice: User, conversation: Conversation
+) -> None:
+    said = talk(alice, conversation, 2)
     with CaptureQueriesContext(connection) as captured:
-        wire.siblings_of(list(conversation.messages.order_by("pk")[:1]))
-    rows = Message.objects.filter(conversation=conversation, parent_id=None).values_list("parent_id", "pk")
-    assert "first_messages" in way_of(rows)
-    assert len(captured) <= 3
+        assert wire.siblings_of(said) == {None if n == 0 else said[n - 1].pk: [said[n].pk] for n in range(4)}
+    ways = [way_of_statement(query["sql"]) for query in captured.captured_queries]
+    assert len(ways) == 2
+    assert "parent_id" in ways[0]
+    assert "first_messages" in ways[1]
 
 
 # Lists of the history
