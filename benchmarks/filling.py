@@ -214,7 +214,7 @@ class Filling:
         (question, asked_for), (answer, found_by) = self.words.text(120), self.words.text(450)
         terms += [(key, asked_for), (key + 1, found_by)]
         model = MODELS[key % 7 % 3]
-        failed = key % 101 == 0
+        failed = key % 9 == 0
         client_id = f"{self.chance.getrandbits(128):032x}"
         ask = (
             key,

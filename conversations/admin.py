@@ -51,9 +51,9 @@ TRANSCRIPT_MESSAGES = 100
 TRANSCRIPT_CHARACTERS = 3000
 EXCERPT_CHARACTERS = 90
 #: A filter offers the models that the newest rows name: to ask all rows of a long history would take seconds.
-ROWS_FOR_CHOICES = 500
+ROWS_FOR_CHOICES = 200
 #: Rows of a list that are counted, and so the last that its pages lead to: to count a million takes longer than to read a page.
-ROWS_COUNTED = 10_000
+ROWS_COUNTED = 2_000
 #: Conversations that can be erased at once.
 MOST_TO_ERASE = 200
 #: Of a search: its words, and for each of them the people of that name.
