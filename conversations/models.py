@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, Self
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from channels.db import database_sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, User
@@ -26,6 +25,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import search, signals
+from .prepared import Select, Update, insert, parameter
 from .refusals import Refused
 from .status import BROKEN, RUNNING, Status
 from .text import first_line, key_in, storable
@@ -37,6 +37,9 @@ FIRST_QUESTIONS = uuid.UUID("b0d9e1f4-6f5c-4f43-9a0e-6a0d3ad6a7c1")
 #: Of a long message, the characters that are read where its beginning is enough.
 BEGINNING = 32_768
 #: A title made from the first question stays on one line of the sidebar.
+P = ParamSpec("P")
+T = TypeVar("T")
+
 TITLE_FROM_TEXT = 60
 
 
@@ -45,8 +48,12 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """The conversations that `user` is a member of. The only way to load one for
         a person: what is missing and what is somebody else's look the same."""
         if not user.is_authenticated or not user.is_active:
-            return self.none()
-        return self.filter(membership__user_id=user.pk).annotate(my_role=F("membership__role"))
+            return self.none().annotate(my_role=F("membership__role"))
+        return self.of_member(user.pk)
+
+    def of_member(self, user_id: Any) -> Self:
+        """Those of somebody who may look, as `visible_to` finds out."""
+        return self.filter(membership__user_id=user_id).annotate(my_role=F("membership__role"))
 
     def newest_first(self) -> Self:
         """In the order of the sidebar, for what is visible to somebody. Read from an index, however many there are."""
@@ -58,6 +65,23 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.annotate(running=models.Exists(replies))
 
 
+def command(
+    work: Callable[Concatenate[Conversation, User, P], T],
+) -> Callable[Concatenate[Conversation, User, P], T]:
+    """One command of a person: one transaction, under the lock of the conversation, with all that it changes written
+    down at its end. It says no by raising Refused."""
+
+    @wraps(work)
+    def carry_out(self: Conversation, user: User, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with transaction.atomic():
+            self._lock(user)
+            done = work(self, user, *args, **kwargs)
+            self._write_changes()
+        return done
+
+    return carry_out
+
+
 @dataclass(frozen=True)
 class Exchange:
     """What a command made, or had made when it came the first time.
@@ -67,6 +91,10 @@ class Exchange:
 
     message: Message | None
     reply: Message
+
+
+#: What a command has to know of its conversation, as it is under the lock.
+STATE = ("title", "model", "system_prompt", "head_id", "version", "my_role")
 
 
 class Conversation(models.Model):
@@ -111,9 +139,9 @@ class Conversation(models.Model):
         conversation.post(user, text, client_id, model=model)
         return conversation
 
-    # Commands: each is one transaction, and says no by raising Refused.
+    # Commands
 
-    @transaction.atomic
+    @command
     def post(
         self,
         user: User,
@@ -125,47 +153,46 @@ class Conversation(models.Model):
     ) -> Exchange:
         """Store a question and its queued reply after `parent` (else after the shown
         branch). The same `client_id` again gives the same two rows."""
-        self._lock(user)
         if asked := self._known(client_id, Message.Role.USER):
             return Exchange(asked, asked.children.earliest("pk"))
-        before = self.head if parent is None else self._message(parent)
-        if before is not None and before.is_running:
+        before, status = self.head_id, self._head_status
+        if parent is not None:
+            message = self._message(parent)
+            before, status = message.pk, message.status
+        if status in RUNNING:
             raise Refused(
                 "busy",
                 str(_("A reply is still being written. Stop it, or wait for its end.")),
             )
         return self._ask(user, text, client_id, before, model)
 
-    @transaction.atomic
+    @command
     def edit(self, user: User, message: str, client_id: str, text: str) -> Exchange:
         """Store another wording beside a question, as a branch of its own, and a
         queued reply to it. Nothing is overwritten."""
-        self._lock(user)
         if asked := self._known(client_id, Message.Role.USER):
             return Exchange(asked, asked.children.earliest("pk"))
         old = self._message(message)
         if old.role != Message.Role.USER:
             raise Refused("invalid", str(_("Only a question can be edited.")))
-        return self._ask(user, text, client_id, old.parent, "")
+        return self._ask(user, text, client_id, old.parent_id, "")
 
-    @transaction.atomic
+    @command
     def retry(self, user: User, reply: str, client_id: str, model: str = "") -> Exchange:
         """Queue another reply to the same question."""
-        self._lock(user)
         if known := self._known(client_id, Message.Role.ASSISTANT):
             return Exchange(None, known)
         old = self._ended_reply(reply)
         self._check_pace(user)
         return Exchange(None, self._queue(user, old.parent, model or old.model, client_id))
 
-    @transaction.atomic
+    @command
     def continue_reply(self, user: User, reply: str, client_id: str) -> Exchange:
         """Queue a reply that begins with the text of one that was cut off.
 
         A terminal state is reached once, so the cut-off reply stays as it is and the
         longer one stands beside it.
         """
-        self._lock(user)
         if known := self._known(client_id, Message.Role.ASSISTANT):
             return Exchange(None, known)
         old = self._ended_reply(reply)
@@ -173,21 +200,20 @@ class Conversation(models.Model):
             raise Refused("invalid", str(_("This reply was not cut off.")))
         self._check_pace(user)
         longer = self._queue(user, old.parent, old.model, client_id)
+        longer.prefix = old.text
         Piece.objects.create(reply=longer, part=Piece.Part.TEXT, start=0, text=old.text)
         return Exchange(None, longer)
 
-    @transaction.atomic
+    @command
     def select_branch(self, user: User, message: str) -> None:
         """Show the branch through `message`, down to its newest leaf, to all."""
-        self._lock(user)
         leaf = self._message(message).newest_leaf()
-        if leaf != self.head:
+        if leaf.pk != self.head_id:
             self._change(head=leaf)
 
-    @transaction.atomic
+    @command
     def rename(self, user: User, title: str) -> None:
         """Give the conversation a title of one line."""
-        self._lock(user)
         title = " ".join(storable(title).split())
         if not title:
             raise Refused("invalid", str(_("A title needs at least one character.")))
@@ -199,10 +225,9 @@ class Conversation(models.Model):
         if title != self.title:
             self._change(title=title)
 
-    @transaction.atomic
+    @command
     def remove(self, user: User) -> None:
         """Delete the conversation with all that was said in it. Owners only."""
-        self._lock(user)
         if self.my_role != Role.OWNER:
             raise Refused("forbidden", str(_("Only its owner can delete this.")))
         self.erase()
@@ -236,14 +261,6 @@ class Conversation(models.Model):
         found = self._message(reply)
         return found if found.is_running else None
 
-    areply_to_stop = database_sync_to_async(reply_to_stop)
-    apost = database_sync_to_async(post)
-    aedit = database_sync_to_async(edit)
-    aretry = database_sync_to_async(retry)
-    acontinue_reply = database_sync_to_async(continue_reply)
-    aselect_branch = database_sync_to_async(select_branch)
-    arename = database_sync_to_async(rename)
-
     # Reading
 
     def branch(self, limit: int, before: Message | None = None, characters: int | None = None) -> list[Message]:
@@ -272,32 +289,32 @@ class Conversation(models.Model):
     def _lock(self, user: User) -> None:
         """Make this the only command that changes the conversation until the commit,
         and load it as it is now, as `user` may see and change it."""
-        # Not select_for_update, which does nothing on SQLite: an UPDATE locks anywhere.
-        Conversation.objects.filter(pk=self.pk).update(version=F("version"))
-        now = Conversation.objects.visible_to(user).filter(pk=self.pk).annotate(database_time=Now()).first()
-        if now is None:
+        lock(Conversation.objects.filter(pk=self.pk))
+        rows = STATE_UNDER_LOCK.rows(pk=self.pk, user=user.pk) if user.is_active else []
+        if not rows:
             raise Refused("not_found", str(_("There is no such conversation.")))
-        if now.my_role == Role.READER:
+        *state, self._locked_at, self._head_status = rows[0]
+        for name, value in zip(STATE, state, strict=True):
+            setattr(self, name, value)
+        if self.my_role == Role.READER:
             raise Refused("forbidden", str(_("You may read here, not write.")))
-        self._locked_at = now.database_time  # type: ignore[attr-defined]
-        for name in ("title", "model", "system_prompt", "head", "version", "my_role"):
-            setattr(self, name, getattr(now, name))
+        self._changes, self._changed_fields = [], {}
 
     def _known(self, client_id: str, role: str) -> Message | None:
         """Return what the command with this `client_id` has made already."""
         if not 0 < len(client_id) <= 64 or client_id != storable(client_id):
             raise Refused("invalid", str(_("A client_id has between 1 and 64 characters.")))
-        known = self.messages.filter(client_id=client_id).first()
-        if known is not None and known.role != role:
+        known = KNOWN.rows(pk=self.pk, client_id=client_id)
+        if known and known[0][1] != role:
             raise Refused("invalid", str(_("This client_id belongs to something else.")))
-        return known
+        return Message.objects.get(pk=known[0][0]) if known else None
 
     def _message(self, pk: str) -> Message:
         key = key_in(pk)
-        found = None if key is None else self.messages.filter(pk=key).first()
-        if found is None:
+        found = list(Message.objects.filter(conversation_id=self.pk, pk=key or 0).defer("text", "reasoning"))
+        if not found:
             raise Refused("not_found", str(_("There is no such message.")))
-        return found
+        return found[0]
 
     def _ended_reply(self, pk: str) -> Message:
         reply = self._message(pk)
@@ -312,7 +329,7 @@ class Conversation(models.Model):
         user: User,
         text: str,
         client_id: str,
-        parent: Message | None,
+        parent: int | None,
         model: str,
     ) -> Exchange:
         if not text.strip():
@@ -326,7 +343,7 @@ class Conversation(models.Model):
         text = storable(text)
         asked = Message(
             conversation=self,
-            parent=parent,
+            parent_id=parent,
             role=Message.Role.USER,
             author=user,
             text=text,
@@ -334,7 +351,7 @@ class Conversation(models.Model):
             client_id=client_id,
             created_at=self._locked_at,
         )
-        asked.save(force_insert=True)
+        insert(asked)
         search.index(asked.pk, text)
         self._record(Change.Kind.MESSAGE_CREATED, asked)
         if model and model != self.model:
@@ -355,26 +372,18 @@ class Conversation(models.Model):
             client_id=client_id,
             created_at=self._locked_at,
         )
-        reply.save(force_insert=True)
+        insert(reply)
         self._record(Change.Kind.MESSAGE_CREATED, reply)
-        transaction.on_commit(
-            partial(
-                signals.reply_queued.send_robust,
-                sender=Message,
-                reply_id=reply.pk,
-                conversation_id=self.pk,
-            )
-        )
+        signals.queueing.send(sender=Message, reply=reply)
+        transaction.on_commit(partial(signals.reply_queued.send_robust, sender=Message, reply=reply))
         return reply
 
     def _check_pace(self, user: User) -> None:
         """Hold one user to the site's interval between questions and to a number of
         replies that run at once."""
-        # One user may ask in two conversations at once, and their locks are two; this
-        # UPDATE changes nothing and lets the second wait for the first.
-        get_user_model()._default_manager.filter(pk=user.pk).update(is_active=F("is_active"))
-        mine = Message.objects.filter(asked_by=user)
-        if mine.running().count() >= settings.CHAT.running_per_user:
+        # One user may ask in two conversations at once, and their locks are two: the second waits for the first.
+        lock(get_user_model()._default_manager.filter(pk=user.pk))
+        if len(RUNNING_OF.rows(user=user.pk)) >= settings.CHAT.running_per_user:
             raise Refused(
                 "busy",
                 str(_("%d of your replies are being written. Wait for one to end.")) % settings.CHAT.running_per_user,
@@ -382,7 +391,7 @@ class Conversation(models.Model):
         interval = timedelta(seconds=settings.CHAT.interval_seconds)
         if not interval:
             return
-        recent = mine.filter(created_at__gt=self._locked_at - interval)
+        recent = Message.objects.filter(asked_by=user, created_at__gt=self._locked_at - interval)
         last = recent.order_by("-created_at").values_list("created_at", flat=True).first()
         left = (last + interval - self._locked_at) if last else timedelta(0)
         if left > timedelta(0):
@@ -395,29 +404,53 @@ class Conversation(models.Model):
     def _change(self, **fields: Any) -> None:
         for name, value in fields.items():
             setattr(self, name, value)
-        Conversation.objects.filter(pk=self.pk).update(**fields)
+        self._changed_fields |= fields
         data = {name: str(value.pk) if isinstance(value, Message) else value for name, value in fields.items()}
         self._record(Change.Kind.CONVERSATION_CHANGED, data=data)
 
     def _record(self, kind: str, message: Message | None = None, data: Any = None) -> None:
-        """Give one lasting change its number, in the transaction that makes it."""
+        """Give one lasting change its number. It is written with the others, at the end of the command."""
+        self.version += 1
         if kind == Change.Kind.MESSAGE_CREATED and message is not None:
             self.head = message
+            self._changed_fields["head"] = message
             data = {"head": str(message.pk)}
-        message_id = None if message is None else message.pk
-        self.version = record_change(self.pk, kind, message_id=message_id, data=data, head_id=message_id)
+        change = Change(conversation_id=self.pk, version=self.version, kind=kind, message=message, data=data)
+        self._changes.append(change)
 
+    def _write_changes(self) -> None:
+        if self._changes:
+            fields = {"version": self.version, "updated_at": self._locked_at, **self._changed_fields}
+            Conversation.objects.filter(pk=self.pk).update(**fields)
+            TOUCH_MEMBERS.run(pk=self.pk, at=self._locked_at)
+            for change in self._changes:
+                insert(change)
+            tell_of(self._changes)
+
+    #: What the command that runs has changed so far, and what of the row.
+    _changes: list[Change]
+    _changed_fields: dict[str, Any]
     #: Set by `visible_to` and by the lock: what the person who asked may do here.
     my_role: str = ""
+    _head_status: str | None
     #: When the lock was taken, by the database's clock: those of several machines need not agree, and other processes
     #: judge by it how long a reply has waited.
     _locked_at: datetime
+
+
+def lock(rows: models.QuerySet[Any]) -> None:
+    """Let nobody else change these rows until the commit. SQLite lets one transaction write at a time, from its
+    beginning on, and needs no more."""
+    if connection.features.has_select_for_update:
+        # Rows that refer to them may still be written: whoever does so waits for nothing.
+        list(rows.select_for_update(of=("self",), no_key=True).values_list("pk"))
 
 
 def record_change(
     conversation_id: uuid.UUID,
     kind: str,
     *,
+    message: Message | None = None,
     message_id: int | None = None,
     data: Any = None,
     head_id: int | None = None,
@@ -425,47 +458,38 @@ def record_change(
     """Record one lasting change of a conversation, which may give it another head,
     and return the version it was given. Must run inside a transaction: the UPDATE holds
     the row until the commit, which is what keeps the versions without gaps.
+
+    Who gives the whole `message`, as it is from now on, spares those who tell of it the reading.
     """
-    version = _next_version(conversation_id, head_id)
-    Change.objects.create(
+    if head_id is not None:
+        Conversation.objects.filter(pk=conversation_id).update(head_id=head_id)
+    NEXT_VERSION.run(pk=conversation_id)
+    if not (newest := NEWEST.rows(pk=conversation_id)):
+        raise Conversation.DoesNotExist(str(conversation_id))
+    [(version, updated_at)] = newest
+    TOUCH_MEMBERS.run(pk=conversation_id, at=updated_at)
+    change = Change(
         conversation_id=conversation_id,
         version=version,
         kind=kind,
-        message_id=message_id,
         data=data,
+        **({"message_id": message_id} if message is None else {"message": message}),
     )
-    transaction.on_commit(
-        partial(
-            signals.changed.send_robust,
-            sender=Conversation,
-            conversation_id=conversation_id,
-            version=version,
-        )
+    insert(change)
+    tell_of([change])
+    return change.version
+
+
+def tell_of(changes: list[Change]) -> None:
+    """Send the signal about changes of one conversation once they are committed."""
+    said = partial(
+        signals.changed.send_robust,
+        sender=Conversation,
+        conversation_id=changes[0].conversation_id,
+        version=changes[-1].version,
+        changes=changes,
     )
-    return version
-
-
-# Each message is three changes or four: through the ORM these took half of the time that sending takes.
-NEXT_VERSION = """
-    UPDATE {conversation} SET version = version + 1, updated_at = {now}, head_id = COALESCE(%s, head_id)
-    WHERE id = %s RETURNING version, updated_at
-"""
-TIME_OF_MEMBERS = "UPDATE {membership} SET updated_at = %s WHERE conversation_id = %s"
-
-
-def _next_version(conversation_id: uuid.UUID, head_id: int | None) -> int:
-    """Count a change, at this time for all members, and return its number."""
-    names = {"conversation": Conversation._meta.db_table, "membership": Membership._meta.db_table}
-    now, _ = Conversation.objects.all().query.get_compiler(connection=connection).compile(Now())
-    key = Conversation._meta.pk.get_db_prep_value(conversation_id, connection)
-    with connection.cursor() as cursor:
-        cursor.execute(NEXT_VERSION.format(now=now, **names), [head_id, key])
-        row = cursor.fetchone()
-        if row is None:
-            raise Conversation.DoesNotExist(str(conversation_id))
-        version, updated_at = row
-        cursor.execute(TIME_OF_MEMBERS.format(**names), [updated_at, key])
-    return int(version)
+    transaction.on_commit(said)
 
 
 class Role(models.TextChoices):
@@ -529,9 +553,9 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def path_to(
         self,
-        leaf_id: int | None,
+        leaf_id: Any,
         limit: int,
-        characters: int | None = None,
+        characters: Any = None,
         parts: Sequence[str] = ("text", "reasoning"),
     ) -> Self:
         """The last `limit` messages on the way from the root to `leaf_id`, oldest
@@ -590,6 +614,9 @@ class Message(models.Model):
     sight = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+
+    #: Of a reply that was queued a moment ago: the text it begins with.
+    prefix: str = ""
 
     objects = MessageQuerySet.as_manager()
 
@@ -707,6 +734,12 @@ def grown_texts(reply_ids: Iterable[int], limit: int | None = None) -> dict[int,
     return {pk: {part: "".join(found) for part, found in parts.items()} for pk, parts in texts.items()}
 
 
+def add_beginnings(row: Any, message: Message) -> None:
+    """Give a row that refers to a message the same columns, from memory."""
+    row.text_beginning, row.text_length = message.text[:BEGINNING], len(message.text)
+    row.reasoning_beginning, row.reasoning_length = message.reasoning[:BEGINNING], len(message.reasoning)
+
+
 class Change(models.Model):
     """One lasting change of a conversation, under its version.
 
@@ -732,3 +765,35 @@ class Change(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version}: {self.kind}"
+
+
+# What every question asks of the database
+
+STATE_UNDER_LOCK = Select(
+    lambda: (
+        Conversation.objects.of_member(parameter(Membership, "user"))
+        .filter(pk=parameter(Conversation, "id", "pk"))
+        .annotate(database_time=Now())
+        .values_list(*STATE, "database_time", "head__status")
+    )
+)
+KNOWN = Select(
+    lambda: Message.objects.filter(
+        conversation=parameter(Message, "conversation", "pk"), client_id=parameter(Message, "client_id")
+    ).values_list("pk", "role")
+)
+RUNNING_OF = Select(
+    lambda: Message.objects.running().filter(asked_by=parameter(Message, "asked_by", "user")).values_list("pk")
+)
+NEWEST = Select(
+    lambda: Conversation.objects.filter(pk=parameter(Conversation, "id", "pk")).values_list("version", "updated_at")
+)
+NEXT_VERSION = Update(
+    lambda: Conversation.objects.filter(pk=parameter(Conversation, "id", "pk")),
+    version=F("version") + 1,
+    updated_at=Now(),
+)
+TOUCH_MEMBERS = Update(
+    lambda: Membership.objects.filter(conversation=parameter(Membership, "conversation", "pk")),
+    updated_at=parameter(Membership, "updated_at", "at"),
+)

@@ -28,6 +28,8 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.expressions import RawSQL
 
+from .prepared import insert
+
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
@@ -144,7 +146,7 @@ class SearchTerms(models.Model):
 def index(message_id: int, text: str) -> None:
     """Let a message be found. Belongs into the transaction that commits its text."""
     if terms := terms_of(text):
-        SearchTerms(message_id=message_id, terms=terms).save(force_insert=True)
+        insert(SearchTerms(message_id=message_id, terms=terms))
 
 
 def fill(messages: QuerySet[Any], entries: QuerySet[Any]) -> None:

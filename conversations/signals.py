@@ -1,4 +1,4 @@
-"""What this app tells the rest of the house: after the commit, with one exception.
+"""What this app tells the rest of the house: after the commit, with two exceptions.
 
 Every door (socket, form, command line, admin) goes through the models, and the models
 send these; so nobody who listens can miss a change for having watched the wrong door.
@@ -7,12 +7,14 @@ Receivers run in the thread that committed and must not block it.
 
 from django.dispatch import Signal
 
-#: A conversation gained versions. `conversation_id`, `version`.
+#: A conversation gained versions. `conversation_id`, `version` (the newest), `changes` (the rows).
 changed = Signal()
-#: A reply waits for somebody to run it. `reply_id`, `conversation_id`.
+#: A reply is being queued, in this very transaction. `reply`. Sent before the commit.
+queueing = Signal()
+#: A reply waits for somebody to run it. `reply`.
 reply_queued = Signal()
 #: A conversation is about to be deleted, in this very transaction: whoever writes to it
-#: has to let go. `conversation_id`. The one signal that is sent before the commit.
+#: has to let go. `conversation_id`. Sent before the commit.
 removing = Signal()
 #: A conversation is gone, for everybody. `conversation_id`, `user_ids`.
 removed = Signal()

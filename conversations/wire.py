@@ -113,14 +113,14 @@ def conversation_as_json(conversation: Conversation) -> Json:
     }
 
 
-def sidebar_entry(conversation: Conversation) -> Json:
-    """Return one line of the sidebar. Expects `with_running` and `seen_version`."""
+def sidebar_entry(conversation: Any) -> Json:
+    """Return one line of the sidebar. Expects a conversation `with_running` and `seen_version`, or what has the same."""
     return {
         "id": str(conversation.pk),
         "title": conversation.title,
         "updated_at": time_as_json(conversation.updated_at),
-        "running": conversation.running,  # type: ignore[attr-defined]
-        "unread": conversation.version > conversation.seen_version,  # type: ignore[attr-defined]
+        "running": conversation.running,
+        "unread": conversation.version > conversation.seen_version,
     }
 
 
@@ -251,8 +251,9 @@ def _conversation_changed(change: Change) -> Json:
 def _reply_ended(change: Change) -> Json:
     reply = change.message
     assert reply is not None
-    # Not kept with the row: of many changes one text at a time is enough.
-    text = Message.objects.filter(pk=reply.pk).values_list("text", flat=True).first() or ""
+    # Mostly not kept with the row: of many changes one text at a time is enough.
+    has_text = "text" not in reply.get_deferred_fields()
+    text = reply.text if has_text else Message.objects.filter(pk=reply.pk).values_list("text", flat=True).first() or ""
     return _event(
         change,
         reply=str(reply.pk),

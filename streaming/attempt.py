@@ -38,6 +38,7 @@ class Running:
     clock: asyncio.Timeout | None = None
     last_token: float | None = None
     first_byte: bool = False
+    is_counted: bool = False  # the attempt that comes next
 
     def interrupt(self, why: str) -> None:
         """Wake whoever waits for this reply, wherever that is, exactly once."""

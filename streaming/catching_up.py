@@ -57,9 +57,24 @@ class CatchingUp:
 
     async def _load_newest(self, room: Room) -> None:
         found = await self._threads.run(readings.load_news, room.pk, room.version, [*room.replies, *self._own])
-        if found is None:
+        # What was committed here meanwhile came by itself: this is older.
+        if found is None or found.version < room.version:
             return
         self._do(self._mark_seen(room, found.version))
+        self._tell(room, found)
+
+    def take(self, pk: str, news: readings.News) -> bool:
+        """Tell those who look at a conversation what was committed here; False where it does not follow on what they
+        were told, so that it has to be read."""
+        room = self._rooms.get(pk)
+        if room is None:
+            return True
+        if not news.entries or room.version == 0 or news.entries[0].version != room.version + 1:
+            return False
+        self._tell(room, news)
+        return True
+
+    def _tell(self, room: Room, found: readings.News) -> None:
         if found.entries is None:
             # What has ended since is not told of one by one.
             for pk in room.replies.keys() - found.running.keys() - self._own.keys():

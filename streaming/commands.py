@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
 
-from conversations.models import Conversation, Exchange
+from conversations.models import Conversation, Exchange, Message
 from conversations.refusals import Refused
 
 from . import events, process
@@ -27,55 +26,52 @@ async def carry_out(command: events.Command, conversation: Conversation, user: U
     handler = HANDLERS.get(type(command))
     if handler is None:
         raise Refused("invalid", "This command belongs on a socket.")
-    done = await handler(command, conversation, user)
-    if done is None:
+    if getattr(command, "attachments", None):
+        raise Refused("invalid", "Attachments are not supported.")
+    here = process.start()
+    done = await here.command(handler, command, conversation, user)
+    if isinstance(done, Message):
+        here.runner.stop_reply(done.pk)
+    if not isinstance(done, Exchange):
         return events.command_done(command)
     message = None if done.message is None else done.message.pk
     return events.command_done(command, message, done.reply.pk)
 
 
-async def _send_message(command: events.SendMessage, conversation: Conversation, user: User) -> Exchange:
-    if command.attachments:
-        raise Refused("invalid", "Attachments are not supported.")
-    return await conversation.apost(
-        user,
-        command.text,
-        command.client_id,
-        parent=command.parent,
-        model=command.model or "",
-    )
+def _send_message(command: events.SendMessage, conversation: Conversation, user: User) -> Exchange:
+    return conversation.post(user, command.text, command.client_id, parent=command.parent, model=command.model or "")
 
 
-async def _edit_message(command: events.EditMessage, conversation: Conversation, user: User) -> Exchange:
-    return await conversation.aedit(user, command.message, command.client_id, command.text)
+def _edit_message(command: events.EditMessage, conversation: Conversation, user: User) -> Exchange:
+    return conversation.edit(user, command.message, command.client_id, command.text)
 
 
-async def _retry_reply(command: events.RetryReply, conversation: Conversation, user: User) -> Exchange:
-    return await conversation.aretry(user, command.reply, command.client_id, command.model or "")
+def _retry_reply(command: events.RetryReply, conversation: Conversation, user: User) -> Exchange:
+    return conversation.retry(user, command.reply, command.client_id, command.model or "")
 
 
-async def _continue_reply(command: events.ContinueReply, conversation: Conversation, user: User) -> Exchange:
-    return await conversation.acontinue_reply(user, command.reply, command.client_id)
+def _continue_reply(command: events.ContinueReply, conversation: Conversation, user: User) -> Exchange:
+    return conversation.continue_reply(user, command.reply, command.client_id)
 
 
-async def _stop_reply(command: events.StopReply, conversation: Conversation, user: User) -> None:
-    reply = await conversation.areply_to_stop(user, command.reply)
+def _stop_reply(command: events.StopReply, conversation: Conversation, user: User) -> Message | None:
+    reply = conversation.reply_to_stop(user, command.reply)
     if reply is not None:
-        await database_sync_to_async(request_stop)(reply.pk)
-        process.start().runner.stop_reply(reply.pk)
+        request_stop(reply.pk)
+    return reply
 
 
-async def _select_branch(command: events.SelectBranch, conversation: Conversation, user: User) -> None:
-    await conversation.aselect_branch(user, command.message)
+def _select_branch(command: events.SelectBranch, conversation: Conversation, user: User) -> None:
+    conversation.select_branch(user, command.message)
 
 
-async def _rename(command: events.RenameConversation, conversation: Conversation, user: User) -> None:
-    await conversation.arename(user, command.title)
+def _rename(command: events.RenameConversation, conversation: Conversation, user: User) -> None:
+    conversation.rename(user, command.title)
 
 
 HANDLERS: dict[
     type[events.Command],
-    Callable[[Any, Conversation, User], Awaitable[Exchange | None]],
+    Callable[[Any, Conversation, User], Exchange | Message | None],
 ] = {
     events.SendMessage: _send_message,
     events.EditMessage: _edit_message,

@@ -213,10 +213,16 @@ class Hub:
 
     # What this process has committed
 
-    def conversation_changed(self, pk: str, version: int) -> None:
-        """Lasting events for those who look at it, a line in the sidebar of all."""
+    def is_watched(self, pk: str) -> bool:
+        """Does anybody here look at a conversation? May be asked in any thread."""
+        return pk in self._rooms
+
+    def conversation_changed(self, pk: str, version: int, news: readings.News | None = None) -> None:
+        """Lasting events for those who look at it, a line in the sidebar of all. The `news` need not be read, where who
+        committed them has them in memory."""
         hint = {"type": Hint.VERSION, "conversation": pk, "version": version}
-        self._version(hint)
+        if news is None or not self._catching_up.take(pk, news):
+            self._version(hint)
         self._layer.say(conversation_group(pk), hint)
         if pk not in self._sidebar_due:
             self._sidebar_due.add(pk)
@@ -228,7 +234,9 @@ class Hub:
         self._do(self._tell_sidebars(pk))
 
     async def _tell_sidebars(self, pk: str) -> None:
-        for user_id, entry in await self._threads.run(readings.load_sidebar_entries, pk):
+        room = self._rooms.get(pk)
+        lookers = {reader.user_id for reader in room.readers} if room else ()
+        for user_id, entry in await self._threads.run(readings.load_sidebar_entries, pk, lookers):
             frame = events.encode({"type": "sidebar_changed", "conversation": entry})
             self._tell_user(user_id, pk, frame)
 

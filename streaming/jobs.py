@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,21 +10,34 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F
+from django.db import models, transaction
 
-from conversations.models import Change, Conversation, Message, grown_texts, record_change
+from conversations.models import Change, Conversation, Message, grown_texts, lock, record_change
+from conversations.prepared import Parameter, Select, parameter
 
-from . import catalogue
+from . import catalogue, leases
 from .models import Run
 from .prompt import BYTES_PER_TOKEN, Prompt, Turn, build_prompt, shorter_budget
 from .refusals import Refusal
 from .remedies import USUAL, Dialect
 from .reply import Reply
+from .threads import AWAY
 from .upstream import Endpoint
+
+log = logging.getLogger(__name__)
 
 #: Messages that are looked at for a context; the budget of tokens ends it before.
 LONGEST_CONTEXT = 400
+
+
+BRANCH = Select(
+    lambda: Message.objects.path_to(
+        parameter(Message, "id", "leaf"),
+        LONGEST_CONTEXT,
+        Parameter("characters", models.IntegerField()),
+        parts=["text"],
+    ).values_list("pk", "role", "text", "parent_id")
+)
 
 
 @dataclass(frozen=True)
@@ -41,20 +55,46 @@ class Job:
 
 def load_job(run: Run) -> Job:
     reply = run.reply
-    conversation = Conversation.objects.get(pk=reply.conversation_id)
+    is_new = Message.conversation.is_cached(reply)
+    conversation = reply.conversation if is_new else Conversation.objects.get(pk=reply.conversation_id)
     # What has so many characters is worth more than the budget.
     characters = settings.CHAT.context_tokens * BYTES_PER_TOKEN
-    branch = Message.objects.path_to(reply.parent_id, LONGEST_CONTEXT, characters, parts=["text"])
-    rows = branch.values_list("pk", "role", "text", "parent_id")
+    rows = BRANCH.rows(leaf=reply.parent_id, characters=characters)
     turns = [Turn(pk, role, text) for pk, role, text, _ in rows]
     complete = not rows or rows[0][3] is None
-    prefix = str(load_reply(run).said["text"])
+    prefix = reply.prefix if is_new else str(load_reply(run).said["text"])
     system = conversation.system_prompt or settings.CHAT.system_prompt
     fit = partial(build_prompt, turns, system=system, prefix=prefix, complete=complete)
     prompt = fit(settings.CHAT.context_tokens)
     if prompt.sight is not None:
         note_sight(run, prompt.sight)
     return Job(conversation.pk, reply.model, prefix, prompt, catalogue.endpoints(), fit)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A reply that this process owns since it was queued, and what is known of it so far: all that is needed to ask for it
+    at once, with the attempt counted, or less."""
+
+    run: Run
+    job: Job | None = None
+    is_counted: bool = False
+
+
+def ready(reply: Message) -> Ready | None:
+    """Return what there is to do for a reply that was just queued, read by whoever committed it; None where it is not owned
+    here. What cannot be known without asking a server, or because the database went away, the runner finds out."""
+    run = Run.begun_with(reply)
+    if run is None:
+        return None
+    job = None
+    try:
+        job = load_job(run)
+        found = None if any(map(catalogue.is_unknown, job.endpoints)) else catalogue.find(job.model, job.endpoints)
+        return Ready(run, job, found is not None and leases.count_attempt(run, *found))
+    except AWAY as error:
+        log.warning("reply %s is begun later: %s", reply.pk, error)
+        return Ready(run, job)
 
 
 def shortened(job: Job, refusal: Refusal) -> Job | None:
@@ -80,7 +120,7 @@ def note_sight(run: Run, sight: int) -> None:
     conversation_id = run.reply.conversation_id
     with transaction.atomic():
         # Who takes two locks takes that of the conversation first, here as elsewhere.
-        Conversation.objects.filter(pk=conversation_id).update(version=F("version"))
+        lock(Conversation.objects.filter(pk=conversation_id))
         changed = Message.objects.running().filter(run__in=run.mine())
         if changed.update(sight_id=sight):
             record_change(

@@ -16,11 +16,12 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce, Now
 
 from conversations.models import Message
+from conversations.prepared import Update, parameter
 from conversations.status import Status
 
 from . import owners
 from .duty import WEB, Duty
-from .models import Run, lease_end
+from .models import LEASE, Run, lease_end
 from .upstream import Endpoint
 
 #: A database that takes longer than this to answer has kept others waiting as well.
@@ -85,20 +86,32 @@ def request_stop(reply_id: int) -> None:
         Run.objects.unended().filter(pk=reply_id).update(stop_requested=True)
 
 
+ATTEMPT = Update(
+    lambda: Run.objects.under(LEASE),
+    attempts=parameter(Run, "attempts"),
+    waiting_until=None,
+    provider=parameter(Run, "provider"),
+    api_key=parameter(Run, "api_key"),
+)
+ASKED_OF = Update(
+    lambda: Message.objects.running().filter(pk=parameter(Message, "id", "pk")),
+    model=parameter(Message, "model"),
+    provider=parameter(Message, "provider"),
+)
+
+
 def count_attempt(run: Run, endpoint: Endpoint, model: str) -> bool:
     """Count a POST before it is made. False where the lease is lost."""
-    mine = run.mine().update(
+    named = {"model": model[:200], "provider": endpoint.name[:200]}
+    with transaction.atomic():
         # Not F("attempts") + 1: what was committed without our hearing of it is done again.
-        attempts=run.attempts + 1,
-        waiting_until=None,
-        provider_id=endpoint.provider_id,
-        api_key_id=endpoint.key_id,
-    )
-    if not mine:
-        return False
+        asked = {"attempts": run.attempts + 1, "provider": endpoint.provider_id, "api_key": endpoint.key_id}
+        if not ATTEMPT.run(**run.lease, **asked):
+            return False
+        ASKED_OF.run(pk=run.reply_id, **named)
     run.attempts += 1
-    reply = Message.objects.running().filter(pk=run.reply_id)
-    reply.update(model=model[:200], provider=endpoint.name[:200])
+    for name, value in named.items():
+        setattr(run.reply, name, value)
     return True
 
 

@@ -15,7 +15,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from conversations.models import Conversation, Message
+from conversations.models import Conversation, Message, lock
+from conversations.prepared import insert, parameter
 
 from . import keys
 
@@ -130,6 +131,10 @@ class RunQuerySet(models.QuerySet["Run"]):
     def owned_by(self, owner: str) -> Self:
         return self.unended().filter(owner=owner)
 
+    def under(self, lease: dict[str, Any]) -> Self:
+        """The run with this lease, while it has it: `reply`, `owner`, `epoch`."""
+        return self.unended().filter(**lease)
+
     def unowned(self, dead: list[str]) -> Self:
         """Runs that anybody may take over: never owned, given back, the lease has run
         out by the database's own clock, or the owner is known to be `dead`."""
@@ -194,18 +199,40 @@ class Run(models.Model):
         with transaction.atomic():
             # Who deletes a conversation has its lock, and would stumble over a run that is
             # made after the others have been found.
-            Conversation.objects.filter(messages=reply_id).update(version=F("version"))
+            lock(Conversation.objects.filter(messages=reply_id))
             if not running.exists():
                 return False
             cls.objects.get_or_create(reply_id=reply_id)
         return True
 
+    @classmethod
+    def begin(cls, reply: Message, owner: str) -> Run:
+        """Make the run of a reply in the transaction that queues it, owned from its birth: nobody has to claim it."""
+        # When it was queued is the database's time, too.
+        until = reply.created_at + timedelta(seconds=settings.CHAT.lease_seconds)
+        run = cls(reply=reply, owner=owner, epoch=1, lease_until=until, started_at=reply.created_at)
+        insert(run)
+        return run
+
+    @staticmethod
+    def begun_with(reply: Message) -> Run | None:
+        """Return the run that `begin` has made of this very object."""
+        return reply._state.fields_cache.get("run")
+
     def mine(self) -> RunQuerySet:
         """This run, as long as it is still the owner's who loaded it."""
-        return Run.objects.owned_by(self.owner).filter(reply_id=self.reply_id, epoch=self.epoch)
+        return Run.objects.under(self.lease)
+
+    @property
+    def lease(self) -> dict[str, Any]:
+        return {"reply": self.reply_id, "owner": self.owner, "epoch": self.epoch}
 
 
 def lease_end() -> Any:
     """When a lease that is given now runs out, by the clock of the database: those of
     several machines need not agree."""
     return Now() + timedelta(seconds=settings.CHAT.lease_seconds)
+
+
+#: The places of a lease in a statement.
+LEASE = {name: parameter(Run, name) for name in ("reply", "owner", "epoch")}

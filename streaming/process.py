@@ -10,9 +10,11 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
+from django.db import connection
 
 from . import duty as duties
 from . import owners
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from .runner import Runner
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Process:
@@ -90,6 +94,16 @@ class Process:
     def soon(self, work: Callable[..., None], *args: Any) -> None:
         """Do `work` on the loop; for receivers of signals, which run in any thread."""
         self.loop.call_soon_threadsafe(work, *args)
+
+    async def command(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Do what a person asked for, which writes.
+
+        SQLite lets one transaction write at a time, and whoever waits for that there sleeps and looks again: on the
+        store's thread they wait in turn, and not at all beside each other.
+        """
+        if connection.vendor == "sqlite":
+            return await self.store.in_turn(partial(work, *args, **kwargs))
+        return await self.threads.run(work, *args, **kwargs)
 
     async def stop(self) -> None:
         """End running replies honestly, close the sockets, leave nothing behind."""

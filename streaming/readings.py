@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import F
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Substr
 
 from conversations import wire
@@ -17,8 +19,10 @@ from conversations.models import (
     Membership,
     Message,
     Piece,
+    add_beginnings,
     grown_texts,
 )
+from conversations.prepared import Select, Update, parameter
 
 from . import access, events
 from .cursors import CatchUp, Wanted, size_of
@@ -173,6 +177,26 @@ def load_news(pk: str, version: int, held: Collection[int]) -> News | None:
     return News(conversation.version, entries, whole_texts(ended), texts)
 
 
+def news_of(changes: Sequence[Change]) -> News | None:
+    """Return the same about changes that were committed here a moment ago, from memory; None where that does not hold
+    the messages."""
+    running: dict[int, dict[str, str]] = {}
+    ended: dict[int, dict[str, str]] = {}
+    for change in changes:
+        if change.message_id is None:
+            continue
+        if not Change.message.is_cached(change):
+            return None
+        message = change.message
+        assert message is not None
+        add_beginnings(change, message)
+        if change.kind == Change.Kind.REPLY_ENDED:
+            ended[message.pk] = {"text": message.text, "reasoning": message.reasoning}
+        elif message.is_running:
+            running[message.pk] = {"text": message.prefix, "reasoning": ""}
+    return News(changes[-1].version, entries_of(changes), ended, running)
+
+
 def whole_texts(replies: Iterable[int]) -> dict[int, dict[str, str]]:
     rows = Message.objects.filter(pk__in=list(replies)).values_list("pk", "text", "reasoning")
     return {pk: {"text": text, "reasoning": reasoning} for pk, text, reasoning in rows}
@@ -228,15 +252,45 @@ def load_newest(pks: list[str], ends: dict[int, Have]) -> tuple[dict[str, int], 
     return load_versions(pks), load_pieces(ends)
 
 
-def load_sidebar_entries(pk: str) -> list[tuple[int, dict[str, Any]]]:
-    """Return the line of one conversation in the sidebar of each of its members."""
-    rows = (
-        Conversation.objects.filter(pk=pk)
-        .with_running()
-        .annotate(member=F("membership__user_id"), seen_version=F("membership__seen_version"))
+class Line(NamedTuple):
+    """What the sidebar of one member says of a conversation."""
+
+    member: int
+    pk: UUID
+    title: str
+    updated_at: datetime
+    version: int
+    seen_version: int
+    running: bool
+
+
+SEEN_BY = Update(
+    lambda: Membership.objects.filter(
+        conversation=parameter(Membership, "conversation", "pk"),
+        user=parameter(Membership, "user"),
+        seen_version__lt=Conversation.objects.filter(pk=OuterRef("conversation")).values("version"),
+    ),
+    seen_version=Conversation.objects.filter(pk=OuterRef("conversation")).values("version"),
+)
+LINES = Select(
+    lambda: (
+        Membership.objects.filter(conversation=parameter(Membership, "conversation", "pk"))
+        .annotate(running=Exists(Message.objects.running().filter(conversation=OuterRef("conversation"))))
+        .order_by("pk")
+        .values_list(
+            "user",
+            *(f"conversation__{name}" for name in ("id", "title", "updated_at", "version")),
+            "seen_version",
+            "running",
+        )
     )
-    return [
-        (row.member, wire.sidebar_entry(row))  # type: ignore[attr-defined]
-        for row in rows
-        if row.member is not None  # type: ignore[attr-defined]
-    ]
+)
+
+
+def load_sidebar_entries(pk: str, lookers: Iterable[int] = ()) -> list[tuple[int, dict[str, Any]]]:
+    """Return the line of one conversation in the sidebar of each of its members. Some of them look at it and have seen
+    all of it."""
+    for user in lookers:
+        SEEN_BY.run(pk=pk, user=user)
+    lines = [Line(*row) for row in LINES.rows(pk=pk)]
+    return [(line.member, wire.sidebar_entry(line)) for line in lines]

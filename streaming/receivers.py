@@ -5,6 +5,7 @@ loop. In a process without a loop (a management command) nobody listens; the ser
 processes look at the database every second and find what it has done.
 """
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -14,14 +15,17 @@ from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
 from conversations import signals
-from conversations.models import Membership
+from conversations.models import Change, Membership, Message
 
-from . import process
+from . import jobs, process, readings
 from .models import Run
+
+log = logging.getLogger(__name__)
 
 
 def connect() -> None:
     signals.changed.connect(_changed)
+    signals.queueing.connect(_queueing)
     signals.reply_queued.connect(_reply_queued)
     signals.removing.connect(_removing)
     signals.removed.connect(_removed)
@@ -33,14 +37,32 @@ def connect() -> None:
     post_delete.connect(_membership_touched, sender=Membership)
 
 
-def _changed(conversation_id: Any, version: int, **kwargs: Any) -> None:
+def _changed(conversation_id: Any, version: int, changes: list[Change], **kwargs: Any) -> None:
+    pk = str(conversation_id)
     if here := process.current():
-        here.soon(here.hub.conversation_changed, str(conversation_id), version)
+        news = readings.news_of(changes) if here.hub.is_watched(pk) else None
+        here.soon(here.hub.conversation_changed, pk, version, news)
 
 
-def _reply_queued(reply_id: int, **kwargs: Any) -> None:
+def _queueing(reply: Message, **kwargs: Any) -> None:
+    """Whoever takes the question runs the reply: its lease is part of what is committed."""
+    here = process.current()
+    if here and here.runner.takes_new:
+        Run.begin(reply, here.name)
+
+
+def _reply_queued(reply: Message, **kwargs: Any) -> None:
     if here := process.current():
-        here.soon(here.runner.reply_queued, reply_id)
+        here.soon(here.runner.reply_queued, reply.pk, _ready(reply))
+
+
+def _ready(reply: Message) -> jobs.Ready | None:
+    try:
+        return jobs.ready(reply)
+    except Exception:
+        # The database went away behind the commit, say. The runner tries by itself.
+        log.exception("reply %s was queued, and is not ready", reply.pk)
+        return None
 
 
 def _removing(conversation_id: Any, **kwargs: Any) -> None:

@@ -26,7 +26,7 @@ from .attempt import Question, Running, listen
 from .duty import WEB, Duty
 from .events import Hint
 from .hub import Hub
-from .jobs import Job, load_job, load_reply, note_sight, shortened
+from .jobs import Job, Ready, load_job, load_reply, note_sight, shortened
 from .models import Run
 from .prompt import estimated_tokens
 from .refusals import TOO_LONG
@@ -79,9 +79,12 @@ class Runner:
     def start_reply(self, reply_id: int) -> None:
         """Run a queued reply if nobody else does; returns at once."""
         if not self._draining and reply_id not in self._tasks:
-            task = asyncio.create_task(self._run(reply_id), name=f"reply {reply_id}")
-            self._tasks[reply_id] = task
-            task.add_done_callback(lambda task: self._ended(reply_id, task))
+            self._start(reply_id, None)
+
+    def _start(self, reply_id: int, ready: Ready | None) -> None:
+        task = asyncio.create_task(self._run(reply_id, ready), name=f"reply {reply_id}")
+        self._tasks[reply_id] = task
+        task.add_done_callback(lambda task: self._ended(reply_id, task))
 
     def _ended(self, reply_id: int, task: asyncio.Task[None]) -> None:
         self._tasks.pop(reply_id, None)
@@ -100,9 +103,17 @@ class Runner:
             # Nobody may have begun it: whoever can claim it ends it.
             self.start_reply(reply_id)
 
-    def reply_queued(self, reply_id: int) -> None:
-        """A reply was queued here: run it, or let others know of it."""
-        if self._draining or not self._duty.takes_new:
+    @property
+    def takes_new(self) -> bool:
+        """Does it run what is queued here from now on?"""
+        return self._duty.takes_new and not self._draining
+
+    def reply_queued(self, reply_id: int, ready: Ready | None = None) -> None:
+        """A reply was queued here: run it, or let others know of it. What is `ready` is owned here; who was asked to end
+        meanwhile gives it back."""
+        if ready is not None and reply_id not in self._tasks:
+            self._start(reply_id, ready)
+        elif self._draining or not self._duty.takes_new:
             self._offer(reply_id)
         else:
             self.start_reply(reply_id)
@@ -200,15 +211,15 @@ class Runner:
 
     # One reply
 
-    async def _run(self, reply_id: int) -> None:
-        run = await self._threads.run(leases.claim, reply_id, self._name)
+    async def _run(self, reply_id: int, ready: Ready | None) -> None:
+        run = ready.run if ready else await self._threads.run(leases.claim, reply_id, self._name)
         if run is None:
             return
         if run.reply.status == Status.STREAMING:
             await self._end_left_behind(run)
             return
         try:
-            running = await self._prepare(run)
+            running = await self._prepare(run, ready)
         except Error:
             raise  # the next sweep tries it again
         except Exception:
@@ -245,11 +256,13 @@ class Runner:
         writer = Writer(run, run.reply.conversation_id, reply, lambda: None)
         await self._store.finish(writer, reply.broken_off(*OUR_FAULT))
 
-    async def _prepare(self, run: Run) -> Running:
-        job = await self._threads.insist(load_job, run)
+    async def _prepare(self, run: Run, ready: Ready | None) -> Running:
+        job = ready.job if ready else None
+        if job is None:
+            job = await self._threads.insist(load_job, run)
         reply = Reply(job.prefix, settings.CHAT.reply_characters)
         writer = Writer(run, job.conversation_id, reply, lambda: None)
-        running = Running(run, job, reply, writer)
+        running = Running(run, job, reply, writer, is_counted=ready is not None and ready.is_counted)
         writer.on_lost = lambda: running.interrupt("lost")
         self._running[run.reply_id] = running
         self._hub.begin(writer)
@@ -271,9 +284,9 @@ class Runner:
             return reply.broken_off(error.code, error.detail, error.retryable)
         question = Question(self._upstreams.at(endpoint.base_url), endpoint, model)
         while not running.stop.is_set():
-            if not await self._threads.insist(leases.count_attempt, running.run, endpoint, model):
-                running.interrupt("lost")
+            if not running.is_counted and not await self._count(running, endpoint, model):
                 break
+            running.is_counted = False
             try:
                 await listen(running, question, self._store.gained)
                 return self._stopped(running) or reply.ending()
@@ -286,6 +299,12 @@ class Runner:
                     return self._stopped(running) or reply.broken_off(error.code, detail, error.retryable)
                 await self._rest(running, wait, error)
         return self._stopped(running) or STOPPED
+
+    async def _count(self, running: Running, endpoint: Endpoint, model: str) -> bool:
+        counted = await self._threads.insist(leases.count_attempt, running.run, endpoint, model)
+        if not counted:
+            running.interrupt("lost")
+        return counted
 
     async def _remedy(self, running: Running, question: Question, error: UpstreamError) -> bool:
         """Change about the question what the server would not take; False where nothing is

@@ -8,23 +8,24 @@ than a frame after the last commit, so that under load commits batch by themselv
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from django.db import connection, connections, transaction
-from django.db.models import F
+from django.db import OperationalError, connection, connections, transaction
 from django.db.models.functions import Now
 
 from conversations import search
-from conversations.models import Change, Conversation, Message, Piece, record_change
-from conversations.status import RUNNING, Status
+from conversations.models import Change, Conversation, Message, Piece, lock, record_change
+from conversations.prepared import Update, parameter
+from conversations.refusals import Refused
+from conversations.status import Status
 
-from .models import Run
+from .models import LEASE, Run
 from .reply import Ending, Gain, Reply
 from .threads import AWAY
 
@@ -39,6 +40,9 @@ LONGEST_REST = 2.0
 #: How long the store waits for SQLite's lock before it looks at what else there is to
 #: do: the leases are renewed on its thread. Requests may wait longer than a lease lasts.
 SQLITE_WAIT_MS = 2_000
+#: What a person asked for waits longer, with rests in which the leases are renewed.
+LONGEST_TURN = 20.0
+REST_IN_TURN = 0.05
 
 
 @dataclass(eq=False)
@@ -169,11 +173,31 @@ class Store:
     async def in_thread(self, work: Callable[..., T], *args: Any) -> T:
         """Do `work` on the store's thread, in turn with what it stores."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, partial(_work, work, *args))
+        # Sentences are in the language of whoever asks, which is known where it was asked.
+        here = contextvars.copy_context()
+        return await loop.run_in_executor(self._thread, partial(here.run, _work, work, *args))
+
+    async def in_turn(self, work: Callable[..., T], *args: Any) -> T:
+        """Do `work`, which writes, on the store's thread; again while another program holds SQLite's lock, for as long as
+        a request would wait for it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LONGEST_TURN
+        while True:
+            try:
+                return await self.in_thread(work, *args)
+            except OperationalError as error:
+                if not _is_busy(error) or loop.time() > deadline:
+                    raise
+            await asyncio.sleep(REST_IN_TURN)
 
     def close(self) -> None:
         self._thread.submit(connections.close_all)
         self._thread.shutdown(wait=True)
+
+
+def _is_busy(error: OperationalError) -> bool:
+    """Does another program hold SQLite's lock?"""
+    return getattr(error.__cause__, "sqlite_errorname", "").startswith("SQLITE_BUSY")
 
 
 def _work(work: Callable[..., T], *args: Any) -> T:
@@ -182,6 +206,8 @@ def _work(work: Callable[..., T], *args: Any) -> T:
             with connection.cursor() as cursor:
                 cursor.execute(f"PRAGMA busy_timeout = {SQLITE_WAIT_MS}")
         return work(*args)
+    except Refused:
+        raise  # in words, by a sound connection
     except Exception:
         # A connection that broke is opened anew; a sound one costs a millisecond.
         connection.close()
@@ -206,17 +232,17 @@ def insert_gains(batch: Sequence[tuple[Writer, list[Gain]]]) -> set[int]:
     return {row.reply_id for row in rows} - stored
 
 
+FIRST_TOKEN = Update(lambda: Run.objects.under(LEASE), first_token_at=Now())
+BEGUN = Update(
+    lambda: Message.objects.filter(pk=parameter(Message, "id", "pk"), status=Status.QUEUED), status=Status.STREAMING
+)
+
+
 def announce(runs: list[Run]) -> None:
     """The rows of these replies say from now on that they are streaming."""
-    # By epoch: an OR of many would be too deep for SQLite, and nearly all have the first.
-    by_epoch: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for run in runs:
-        by_epoch[run.owner, run.epoch].append(run.pk)
-    for (owner, epoch), replies in by_epoch.items():
-        mine = Run.objects.owned_by(owner).filter(epoch=epoch, pk__in=replies)
-        mine.update(first_token_at=Now())
-        begun = Message.objects.filter(pk__in=mine.values("reply_id"), status=Status.QUEUED)
-        begun.update(status=Status.STREAMING)
+    for run in sorted(runs, key=lambda run: run.reply_id):
+        if FIRST_TOKEN.run(**run.lease):
+            BEGUN.run(pk=run.reply_id)
 
 
 def _insert(rows: list[Row]) -> set[int]:
@@ -261,6 +287,19 @@ def _insert_at_once(rows: list[Row]) -> set[int]:
         return {row[0] for row in cursor.fetchall()}
 
 
+END_RUN = Update(
+    lambda: Run.objects.under(LEASE),
+    ended_at=Now(),
+    waiting_until=None,
+    **{name: parameter(Run, name) for name in ("prompt_tokens", "completion_tokens", "estimated")},
+)
+END_MESSAGE = Update(
+    lambda: Message.objects.running().filter(pk=parameter(Message, "id", "pk")),
+    ended_at=Now(),
+    **{name: parameter(Message, name) for name in ("status", "finish_reason", "error", "text", "reasoning", "usage")},
+)
+
+
 def end_reply(run: Run, conversation_id: Any, texts: dict[Any, str], ending: Ending) -> bool:
     """Fold the pieces of a reply into its message and end it, in one transaction.
 
@@ -269,30 +308,27 @@ def end_reply(run: Run, conversation_id: Any, texts: dict[Any, str], ending: End
     """
     with transaction.atomic():
         # Who takes two locks takes that of the conversation first, here as elsewhere.
-        Conversation.objects.filter(pk=conversation_id).update(version=F("version"))
-        ended = run.mine().update(
-            ended_at=Now(),
-            waiting_until=None,
-            prompt_tokens=run.prompt_tokens,
-            completion_tokens=run.completion_tokens,
-            estimated=run.estimated,
-        )
-        if not ended:
+        lock(Conversation.objects.filter(pk=conversation_id))
+        spent = {name: getattr(run, name) for name in ("prompt_tokens", "completion_tokens", "estimated")}
+        if not END_RUN.run(**run.lease, **spent):
             return False
         # A reply is never done or interrupted before it streams; that step may not have
         # been stored, when all of it came within one frame.
-        Message.objects.filter(pk=run.reply_id, status__in=RUNNING).update(
-            status=ending.status,
-            finish_reason=ending.finish_reason[:50],
-            error=ending.error,
-            text=texts["text"],
-            reasoning=texts["reasoning"],
-            usage=usage_as_json(run),
-            ended_at=Now(),
-        )
+        said: dict[str, Any] = {
+            "status": ending.status,
+            "finish_reason": ending.finish_reason[:50],
+            "error": ending.error,
+            "text": texts["text"],
+            "reasoning": texts["reasoning"],
+            "usage": usage_as_json(run),
+        }
+        END_MESSAGE.run(pk=run.reply_id, **said)
+        reply = run.reply
+        for name, value in said.items():
+            setattr(reply, name, value)
         search.index(run.reply_id, texts["text"])
         Piece.objects.filter(reply_id=run.reply_id).delete()
-        record_change(conversation_id, Change.Kind.REPLY_ENDED, message_id=run.reply_id)
+        record_change(conversation_id, Change.Kind.REPLY_ENDED, message=reply)
     return True
 
 

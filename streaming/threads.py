@@ -5,6 +5,7 @@ every reply. What replies and readers need from the database is done here instea
 """
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from django.db import (
     connections,
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from conversations.refusals import Refused
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,8 @@ class DatabaseThreads:
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do `work` on one of the threads and return what it returns."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: self._do(work, *args, **kwargs))
+        here = contextvars.copy_context()
+        return await loop.run_in_executor(self._pool, lambda: here.run(lambda: self._do(work, *args, **kwargs)))
 
     async def insist(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same, as often as it takes while the database is away: for what a reply
@@ -63,6 +67,8 @@ class DatabaseThreads:
     def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return work(*args, **kwargs)
+        except Refused:
+            raise  # in words, by a sound connection
         except Exception:
             connection.close()
             raise

@@ -107,6 +107,8 @@ class Upstream:
                 event_hooks={"response": [_bound]},
             ),
         )
+        #: key → the client that sends it. The SDK finds out anew about its platform, on a thread, for each that it makes.
+        self._clients: dict[str, AsyncOpenAI] = {}
         #: model → how it wants to be asked, as it was found out.
         self._dialects: dict[str, Dialect] = {}
 
@@ -125,11 +127,11 @@ class Upstream:
         Leaving the block closes the connection, and with it the generation. Raises
         UpstreamError for a refusal, and in the block for a connection that breaks.
         """
-        client = self._client.with_options(api_key=endpoint.key or "none")
-        create = client.chat.completions.with_streaming_response.create
+        create = self._client_with(endpoint.key).chat.completions.with_streaming_response.create
         has_begun = False
         try:
-            async with create(**request, stream=True) as response:
+            # As the body that it is: of arguments the SDK makes a copy, message by message, while all others wait.
+            async with create(model=request["model"], messages=[], extra_body=request, stream=True) as response:
                 await _check_kind(response)
                 has_begun = True
                 yield response.iter_bytes()
@@ -138,7 +140,7 @@ class Upstream:
 
     async def models(self, endpoint: Endpoint) -> list[str]:
         """Return the names of the models that the server offers. Raises UpstreamError."""
-        client = self._client.with_options(api_key=endpoint.key or "none")
+        client = self._client_with(endpoint.key)
         try:
             async with asyncio.timeout(LIST_SECONDS):
                 listed = [getattr(model, "id", None) async for model in client.models.list()]
@@ -155,6 +157,13 @@ class Upstream:
             AttributeError,
         ) as error:
             raise _as_upstream_error(error, endpoint) from error
+
+    def _client_with(self, key: str) -> AsyncOpenAI:
+        if key not in self._clients:
+            if len(self._clients) >= MOST_CLIENTS:
+                self._clients.clear()
+            self._clients[key] = self._client.with_options(api_key=key or "none")
+        return self._clients[key]
 
     async def close(self) -> None:
         await self._client.close()
@@ -190,6 +199,8 @@ def error_in_stream(error: dict[str, Any], endpoint: Endpoint, has_spoken: bool 
 
 IN_THE_MIDDLE = ("upstream_error", "The model's server reported an error in the middle of its reply.")
 
+#: Keys come and go over the months that a process may live.
+MOST_CLIENTS = 100
 #: Of the body of a refusal. The SDK would read it to its end, however long that takes.
 REFUSAL_BYTES = 64 * 1024
 REFUSAL_SECONDS = 5.0

@@ -7,6 +7,7 @@ import time
 from typing import Any, Literal
 
 import pytest
+from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
 
 from conversations.models import Conversation, Message
@@ -127,7 +128,7 @@ async def test_a_message_that_nobody_was_told_of_any_more_is_answered_after_a_re
     start_process: StartProcess, alice: User, conversation: Conversation
 ) -> None:
     """Committed by a process that died before it could start the reply."""
-    exchange = await conversation.apost(alice, "Hello", "client-1")
+    exchange = await database_sync_to_async(conversation.post)(alice, "Hello", "client-1")
     await start_process()
     kept = await until_status(str(exchange.reply.pk), TERMINAL, seconds=10)
     assert (kept.status, kept.text) == ("done", "You said: Hello")

@@ -177,7 +177,7 @@ async def test_a_file_that_says_it_is_full_is_tried_again(
     conversation: Conversation, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLITE_FULL itself, by a limit on the pages of the store's own connection, which lasts as long as that."""
-    exchange = await conversation.apost(alice, "Hello", "a1")
+    exchange = await database_sync_to_async(conversation.post)(alice, "Hello", "a1")
     run = await database_sync_to_async(Run.claim)(exchange.reply.pk, "here", [])
     assert run is not None
     shown = asyncio.Event()

@@ -316,8 +316,9 @@ def test_ends_of_many_replies_at_once_leave_no_gap(conversation: Conversation, a
     assert versions == list(range(1, version + 5))
 
 
+@pytest.mark.services
 def test_what_locks_a_conversation_and_its_messages_takes_the_conversation_first(reply: Message, alice: User) -> None:
-    """A deletion does, and two that take them the other way round would wait for each other."""
+    """A deletion does, and two that take them the other way round would wait for each other. SQLite has one lock."""
     question = reply.parent_id
     assert question is not None
     for work in (
@@ -328,9 +329,10 @@ def test_what_locks_a_conversation_and_its_messages_takes_the_conversation_first
     ):
         with CaptureQueriesContext(connection) as asked:
             work()
-        changes = [query["sql"] for query in asked if query["sql"].startswith(("UPDATE", "INSERT", "DELETE"))]
-        of_messages = [sql for sql in changes if "conversations_" in sql]
-        assert of_messages[0].startswith('UPDATE "conversations_conversation"')
+        statements = [query["sql"] for query in asked if "conversations_" in query["sql"]]
+        locking = [sql for sql in statements if sql.startswith(("UPDATE", "INSERT", "DELETE")) or " FOR " in sql]
+        assert 'FROM "conversations_conversation"' in locking[0]
+        assert locking[0].endswith(("FOR UPDATE", 'FOR NO KEY UPDATE OF "conversations_conversation"'))
 
 
 @pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed"), InternalError("read-only")])

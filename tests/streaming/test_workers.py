@@ -124,11 +124,11 @@ async def test_a_worker_that_is_asked_to_end_finishes_and_another_goes_on(
         "worker", CHAT_DRAIN_SECONDS="600", CHAT_FIRST_TOKEN_SECONDS="600", CHAT_SILENCE_SECONDS="600"
     )
     upstream.answer(Script(["One, ", Hold(), "two."]), Script(before=[Stall()]), Script(["Here."]))
-    spoken = (await conversation.apost(alice, "Count", "client-1")).reply
+    spoken = (await database_sync_to_async(conversation.post)(alice, "Count", "client-1")).reply
     await upstream.until_asked(1, seconds=30)
     await until_status(str(spoken.pk), {"streaming"}, seconds=30)
     other = await database_start(alice)
-    silent = (await other.apost(alice, "Anybody?", "client-2")).reply
+    silent = (await database_sync_to_async(other.post)(alice, "Anybody?", "client-2")).reply
     await upstream.until_asked(2, seconds=30)
     second = await start_process("worker")
     first.terminate()
@@ -198,7 +198,7 @@ async def test_replies_are_spread_and_none_is_run_twice(
     replies = []
     for number in range(20):
         other = await database_start(alice)
-        replies.append((await other.apost(alice, f"reply-{number}", "client-1")).reply.pk)
+        replies.append((await database_sync_to_async(other.post)(alice, f"reply-{number}", "client-1")).reply.pk)
     for number, pk in enumerate(replies):
         kept = await until_status(str(pk), TERMINAL, seconds=30)
         assert (kept.status, kept.text) == ("done", many(20, seed=f"reply-{number}").text)
