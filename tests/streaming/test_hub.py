@@ -19,7 +19,7 @@ from streaming.cursors import CatchUp, Reader, Window
 from streaming.events import Close, Hint
 from streaming.hub import Hub
 from streaming.readings import Found, News, StoredPiece
-from streaming.rooms import LONGEST_DELTA, Beginning, Entry, LiveReply
+from streaming.rooms import LONGEST_DELTA, Beginning, Entry, Have, LiveReply
 
 PK = uuid4()
 
@@ -194,6 +194,66 @@ async def test_a_hint_for_a_room_that_was_left_leaves_nothing_behind(hub: Hub, t
     await moments()
     assert not hub._catching_up._loads
     assert not threads.asked["load_news"]
+
+
+# What was committed here
+
+
+def news(*versions: int, ended: int | None = None) -> News:
+    ends: Have = {} if ended is None else {"text": 3, "reasoning": 0}
+    entries = [Entry(version, f"change {version}", reply=ended, ends=ends) for version in versions]
+    return News(versions[-1], entries, {} if ended is None else {ended: {"text": "all", "reasoning": ""}}, {})
+
+
+async def up_to_date(hub: Hub, version: int) -> Tab:
+    tab = Tab(hub)
+    assert tab.reader.room is not None
+    tab.reader.room.forget(version)
+    tab.reader.receive_catch_up(CatchUp(version, [], {}, []))
+    tab.reader.told = version
+    await moments()
+    return tab
+
+
+async def test_what_was_committed_here_is_told_without_reading_it(hub: Hub, threads: Threads) -> None:
+    tab = await up_to_date(hub, 3)
+    hub.conversation_changed(str(PK), 5, news(4, 5))
+    await moments()
+    assert tab.frames == ["change 4", "change 5"]
+    assert not threads.asked["load_news"]
+    await tab.close(hub)
+
+
+async def test_what_does_not_follow_on_what_was_told_is_read(hub: Hub, threads: Threads) -> None:
+    """Two commands were committed by two threads, and the second told of it first."""
+    tab = await up_to_date(hub, 3)
+    threads.answers["load_news"] = news(4, 5)
+    threads.may_answer.set()
+    hub.conversation_changed(str(PK), 5, news(5))
+    await moments(20)
+    assert (tab.frames, threads.asked["load_news"]) == (["change 4", "change 5"], 1)
+    hub.conversation_changed(str(PK), 4, news(4))
+    await moments(20)
+    assert (tab.frames, threads.asked["load_news"]) == (["change 4", "change 5"], 1)
+    await tab.close(hub)
+
+
+async def test_what_is_read_and_older_than_what_was_told_brings_no_reply_back_to_life(
+    hub: Hub, threads: Threads
+) -> None:
+    tab = await up_to_date(hub, 3)
+    threads.answers["load_news"] = News(4, news(4).entries, {}, {7: {"text": "al", "reasoning": ""}})
+    hub.receive_hint({"type": Hint.VERSION, "conversation": str(PK), "version": 4})
+    await moments()
+    hub.conversation_changed(str(PK), 4, news(4))
+    hub.conversation_changed(str(PK), 5, news(5, ended=7))
+    threads.may_answer.set()
+    await moments(20)
+    room = tab.reader.room
+    assert room is not None
+    assert (room.version, room.replies) == (5, {})
+    assert [frame for frame in tab.frames if "change" in frame] == ["change 4", "change 5"]
+    await tab.close(hub)
 
 
 # The safety net
