@@ -182,7 +182,8 @@ def take_in(count: int = TAKEN_IN_AT_ONCE) -> bool:
         return False
     some = f"SELECT message_id FROM conversations_searchfresh ORDER BY message_id LIMIT {count}"  # noqa: S608
     with connection.cursor() as cursor:
-        if not cursor.execute(some).fetchone():
+        # All of it: a statement that is still being read would hold an old view of the file, on which nothing is written.
+        if not cursor.execute(some).fetchall():
             return False
         with transaction.atomic():
             entries = f"SELECT message_id, terms FROM conversations_searchterms WHERE message_id IN ({some})"  # noqa: S608

@@ -69,7 +69,7 @@ class CatchingUp:
         room = self._rooms.get(pk)
         if room is None:
             return True
-        if not news.entries or room.version == 0 or news.entries[0].version != room.version + 1:
+        if not news.entries or not room.is_known or news.entries[0].version != room.version + 1:
             return False
         self._tell(room, news)
         return True
@@ -169,7 +169,7 @@ class CatchingUp:
             # One that has ended since was told so; it must not come back to life.
             if found.version >= room.version:
                 self._follow(room, pk, texts)
-        if room.version == 0:
+        if not room.is_known:
             room.forget(found.version)
         elif found.version > room.version:
             self._do(self.load(room, found.version))

@@ -127,9 +127,11 @@ class Entry:
 class Room:
     """A conversation that somebody in this process looks at."""
 
-    def __init__(self, pk: str, version: int = 0) -> None:
+    def __init__(self, pk: str, version: int | None = None) -> None:
         self.pk = pk
-        self.version = version
+        self.version = version or 0
+        #: Has it been found out at which version the conversation is? 0 is one, too.
+        self.is_known = version is not None
         self.log: deque[Entry] = deque()
         self._size = 0
         self.replies: dict[int, LiveReply] = {}
@@ -141,7 +143,7 @@ class Room:
         self._let_go_of_texts()
         while len(self.log) > LONGEST_LOG or (self._size > LARGEST_LOG and len(self.log) > 1):
             self._size -= self.log.popleft().size
-        self.version = entry.version
+        self.version, self.is_known = entry.version, True
         if entry.reply is not None:
             self.replies.pop(entry.reply, None)
 
@@ -158,7 +160,7 @@ class Room:
         """Skip to `version`; readers behind it need a snapshot."""
         self.log.clear()
         self._size = 0
-        self.version = version
+        self.version, self.is_known = version, True
 
     def reaches_back_to(self, version: int) -> bool:
         """Can a reader who holds `version` be served from what is remembered?"""

@@ -224,6 +224,26 @@ async def test_what_was_committed_here_is_told_without_reading_it(hub: Hub, thre
     await tab.close(hub)
 
 
+async def test_who_saw_an_empty_conversation_is_told_what_comes_one_by_one(hub: Hub, threads: Threads) -> None:
+    """Also where somebody else comes who is told the newest at once."""
+    tab = Tab(hub)
+    threads.answers["load_catch_up"] = snapshot(0)
+    threads.may_answer.set()
+    tab.reader.ask()
+    await moments(20)
+    threads.answers["load_catch_up"] = snapshot(2)
+    late = Tab(hub)
+    late.reader.ask()
+    threads.answers["load_news"] = news(1, 2)
+    await moments(20)
+    hub.conversation_changed(str(PK), 2, news(1, 2))
+    await moments(20)
+    assert tab.frames == ["the snapshot of 0", "change 1", "change 2"]
+    assert late.frames == ["the snapshot of 2"]
+    for each in (tab, late):
+        await each.close(hub)
+
+
 async def test_what_does_not_follow_on_what_was_told_is_read(hub: Hub, threads: Threads) -> None:
     """Two commands were committed by two threads, and the second told of it first."""
     tab = await up_to_date(hub, 3)
