@@ -11,6 +11,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Coalesce, Now
@@ -26,6 +27,8 @@ from .upstream import Endpoint
 
 #: A database that takes longer than this to answer has kept others waiting as well.
 SLOW_SECONDS = 1.0
+#: Between the commit of a question and the task for its reply, at the most: SQLite's lock is waited for in between.
+SECONDS_TO_BEGIN = 3.0
 
 
 def claim(reply_id: int, name: str) -> Run | None:
@@ -55,7 +58,9 @@ def load_unowned(name: str, here: Collection[int] = (), duty: Duty = WEB, *, als
     known to be dead, but has let its lease run out, are among them only where that is
     wanted."""
     dead = [name, *dead_owners(name)]
-    free = Run.objects.unowned(dead).exclude(owner=name, reply_id__in=here)
+    # What was taken here a moment ago, with its question, may be on its way to whoever runs it.
+    young = Now() + timedelta(seconds=settings.CHAT.lease_seconds - SECONDS_TO_BEGIN)
+    free = Run.objects.unowned(dead).exclude(owner=name, reply_id__in=here).exclude(owner=name, lease_until__gt=young)
     if not also_lapsed:
         free = free.filter(owner__in=["", *dead])
     if duty.other_after:
