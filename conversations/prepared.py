@@ -30,7 +30,8 @@ class Parameter(Expression):
         self.of = field
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        return "%s", [self]
+        has_own = hasattr(self.of, "get_placeholder")
+        return self.of.get_placeholder(None, compiler, connection) if has_own else "%s", [self]
 
 
 def parameter(model: type[models.Model], field: str, name: str = "") -> Parameter:

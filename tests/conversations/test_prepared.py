@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from conversations.models import Change, Conversation, Membership, Message, Role
 from conversations.prepared import Parameter, Select, Update, insert, parameter
+from conversations.search import SearchTerms
 from conversations.status import Status
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +53,18 @@ def test_a_key_that_is_no_number_is_kept(alice: User) -> None:
     pk = uuid.uuid4()
     insert(Conversation(pk=pk, title="Prepared"))
     assert Conversation.objects.get(title="Prepared").pk == pk
+
+
+def test_a_field_with_words_of_its_own_around_a_value_keeps_them(conversation: Conversation) -> None:
+    """The terms of a search are an array that PostgreSQL makes something of."""
+    first, second = message(conversation), message(conversation)
+    for each in (first, second):
+        insert(each)
+    insert(SearchTerms(message=first, terms={"one", "two"}))
+    SearchTerms(message=second, terms={"one", "two"}).save(force_insert=True)
+    kept = SearchTerms.objects.values_list("terms", flat=True)
+    assert len(kept) == 2
+    assert set(kept[0].split()) == set(kept[1].split())
 
 
 def test_what_a_constraint_forbids_is_refused(conversation: Conversation) -> None:
