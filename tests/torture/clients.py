@@ -43,6 +43,8 @@ class TortureTab(Tab):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.answers: dict[str, Event] = {}
+        #: Of all messages that were ever told, also of those that are forgotten.
+        self.roles: dict[str, str] = {}
         self.opened_at = 0.0
         #: The first message of the last snapshot: what is above it was not asked for.
         self.top: str | None = None
@@ -85,6 +87,10 @@ class TortureTab(Tab):
         if event["type"] == "conversation_snapshot" and event["version"] > self.version:
             self.forget_all_but({message["id"] for message in event["messages"]})
         await super().receive_version(event)
+
+    def take_message(self, message: dict[str, Any]) -> None:
+        self.roles[message["id"]] = message["role"]
+        super().take_message(message)
 
     def forget_all_but(self, shown: set[str]) -> None:
         """As the page does: of what a newer snapshot leaves out nobody has told the end."""
@@ -463,17 +469,12 @@ class Person:
             )
             for tab in [*self.tabs, self.tab]
             for reply in {*tab.texts, *tab.reasonings, *tab.endings}
-            if is_reply(tab, reply)
+            if tab.roles.get(reply, "assistant") == "assistant"
         ] + [
             Seen(self.name, reply, text, "", [], False)
             for tab in [*self.tabs, self.tab]
             for reply, text in tab.given_up
         ]
-
-
-def is_reply(tab: Tab, pk: str) -> bool:
-    message = tab.messages.get(pk)
-    return message is None or message["role"] == "assistant"
 
 
 def mark_of(text: str) -> int:
