@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
+from channels.db import aclose_old_connections
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import Error
@@ -118,6 +119,8 @@ async def _stream(request: HttpRequest, pk: UUID | None) -> HttpResponseBase:
     except Error:
         log.exception("an event stream was not opened")
         return _refused(UNAVAILABLE)
+    # The request lasts as long as somebody reads, and would keep its connection to the database: the pool has few.
+    await aclose_old_connections()
     response = StreamingHttpResponse(Listener(request, user, pk).chunks(), content_type="text/event-stream")
     # nginx would gather the events until its buffer is full, others would pack them.
     response.headers["X-Accel-Buffering"] = "no"

@@ -17,11 +17,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection, connections
 
-from chatproject.databases import SESSION
+from chatproject.databases import POOL, SESSION
 from conversations.models import Conversation, Message
 from streaming.events import Close
 from streaming.models import Run
-from tests.conftest import StartProcess
+from tests.conftest import LiveServer, StartProcess, csrf_client
+from tests.event_reader import EventReader
 from tests.processes import ServerProcess
 from tests.scripts import many, overloaded
 from tests.services import PostgresServer
@@ -268,3 +269,18 @@ async def test_nothing_waits_for_a_lock_or_a_sleeping_transaction_for_ever(name:
             return str(cursor.fetchone()[0])
 
     assert await database_sync_to_async(shown)() == SESSION[name]
+
+
+async def test_an_event_stream_holds_no_connection(
+    start_process: StartProcess, tab_on: TabOn, alice: User, conversation: Conversation
+) -> None:
+    """It lasts for hours, and the pool has few: who reads would shut out who asks."""
+    process = await start_process()
+    tab = await tab_on(process, alice, conversation)
+    async with csrf_client(LiveServer(process.url), alice) as client, contextlib.AsyncExitStack() as stack:
+        for _ in range(POOL["max_size"] + 2):
+            reader = EventReader(client, f"/conversations/{conversation.pk}/events/")
+            await stack.enter_async_context(reader.open())
+            await reader.until("conversation_snapshot")
+        await tab.command("rename_conversation", title="Still here")
+        assert (await client.get(f"/conversations/{conversation.pk}/")).status_code == 200
