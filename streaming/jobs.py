@@ -21,7 +21,6 @@ from .prompt import BYTES_PER_TOKEN, Prompt, Turn, build_prompt, shorter_budget
 from .refusals import Refusal
 from .remedies import USUAL, Dialect
 from .reply import Reply
-from .threads import AWAY
 from .upstream import Endpoint
 
 log = logging.getLogger(__name__)
@@ -83,7 +82,7 @@ class Ready:
 
 def ready(reply: Message) -> Ready | None:
     """Return what there is to do for a reply that was just queued, read by whoever committed it; None where it is not owned
-    here. What cannot be known without asking a server, or because the database went away, the runner finds out."""
+    here. What cannot be known without asking a server, or just now, the runner finds out."""
     run = Run.begun_with(reply)
     if run is None:
         return None
@@ -92,8 +91,9 @@ def ready(reply: Message) -> Ready | None:
         job = load_job(run)
         found = None if any(map(catalogue.is_unknown, job.endpoints)) else catalogue.find(job.model, job.endpoints)
         return Ready(run, job, found is not None and leases.count_attempt(run, *found))
-    except AWAY as error:
-        log.warning("reply %s is begun later: %s", reply.pk, error)
+    except Exception as error:
+        # The database went away behind the commit, say. Nobody who is told of the commit may be held up by it.
+        log.warning("reply %s is begun later: %r", reply.pk, error)
         return Ready(run, job)
 
 

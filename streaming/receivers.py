@@ -1,11 +1,10 @@
 """From what was committed to those who look at it: signals to the hub and the runner.
 
-Receivers run in whatever thread has committed, so all they do is to hand over to the
-loop. In a process without a loop (a management command) nobody listens; the serving
+Receivers run in whatever thread has committed. They read there what a listener needs
+of the commit, and hand it over to the loop; nothing they do waits for anybody. In a process without a loop (a management command) nobody listens; the serving
 processes look at the database every second and find what it has done.
 """
 
-import logging
 from functools import partial
 from typing import Any
 
@@ -19,8 +18,6 @@ from conversations.models import Change, Membership, Message
 
 from . import jobs, process, readings
 from .models import Run
-
-log = logging.getLogger(__name__)
 
 
 def connect() -> None:
@@ -53,16 +50,7 @@ def _queueing(reply: Message, **kwargs: Any) -> None:
 
 def _reply_queued(reply: Message, **kwargs: Any) -> None:
     if here := process.current():
-        here.soon(here.runner.reply_queued, reply.pk, _ready(reply))
-
-
-def _ready(reply: Message) -> jobs.Ready | None:
-    try:
-        return jobs.ready(reply)
-    except Exception:
-        # The database went away behind the commit, say. The runner tries by itself.
-        log.exception("reply %s was queued, and is not ready", reply.pk)
-        return None
+        here.soon(here.runner.reply_queued, reply.pk, jobs.ready(reply))
 
 
 def _removing(conversation_id: Any, **kwargs: Any) -> None:
