@@ -22,7 +22,7 @@ from conversations.models import (
     add_beginnings,
     grown_texts,
 )
-from conversations.prepared import Select, Update, parameter
+from conversations.prepared import Select, parameter
 
 from . import access, events
 from .cursors import CatchUp, Wanted, size_of
@@ -264,14 +264,6 @@ class Line(NamedTuple):
     running: bool
 
 
-SEEN_BY = Update(
-    lambda: Membership.objects.filter(
-        conversation=parameter(Membership, "conversation", "pk"),
-        user=parameter(Membership, "user"),
-        seen_version__lt=Conversation.objects.filter(pk=OuterRef("conversation")).values("version"),
-    ),
-    seen_version=Conversation.objects.filter(pk=OuterRef("conversation")).values("version"),
-)
 LINES = Select(
     lambda: (
         Membership.objects.filter(conversation=parameter(Membership, "conversation", "pk"))
@@ -287,10 +279,12 @@ LINES = Select(
 )
 
 
-def load_sidebar_entries(pk: str, lookers: Iterable[int] = ()) -> list[tuple[int, dict[str, Any]]]:
+def load_sidebar_entries(pk: str, lookers: Collection[int] = ()) -> list[tuple[int, dict[str, Any]]]:
     """Return the line of one conversation in the sidebar of each of its members. Some of them look at it and have seen
     all of it."""
-    for user in lookers:
-        SEEN_BY.run(pk=pk, user=user)
     lines = [Line(*row) for row in LINES.rows(pk=pk)]
-    return [(line.member, wire.sidebar_entry(line)) for line in lines]
+    new_to = {line.member for line in lines if line.member in lookers and line.seen_version < line.version}
+    if new_to:
+        mark_seen(pk, new_to, lines[0].version)
+    seen = [line._replace(seen_version=line.version) if line.member in new_to else line for line in lines]
+    return [(line.member, wire.sidebar_entry(line)) for line in seen]
