@@ -12,6 +12,7 @@ from benchmarks.figures import Case, Figures, percentile
 from benchmarks.tabs import BenchTab, until_ended
 from benchmarks.upstream import question
 from benchmarks.world import World, processor_seconds
+from tests.processes import Kind
 from tests.services import Server
 
 RATE = 50
@@ -24,8 +25,8 @@ DELTAS = int(RATE * (BEGINNING + MEASURED))
 
 
 async def run(world: World) -> Figures:
-    kinds = ("uvicorn", "daphne") if world.topology == "sqlite" else ("uvicorn",)
-    return {kind: await climb(world, world.web(kind)) for kind in kinds}  # type: ignore[arg-type]
+    kinds: tuple[Kind, ...] = ("uvicorn", "daphne") if world.topology == "sqlite" else ("uvicorn",)
+    return {kind: await climb(world, world.web(kind)) for kind in kinds}
 
 
 async def climb(world: World, server: Server) -> dict[str, float]:

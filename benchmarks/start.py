@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 from benchmarks.figures import Case, Figures
 from benchmarks.world import ROOT, Deployed, World, resident_bytes
@@ -25,8 +26,13 @@ IMPORTS = "import chatproject.asgi"
 
 async def run(world: World) -> Figures:
     figures: Figures = {}
-    for number, kind in enumerate(("runserver", "uvicorn", "daphne")):
-        figures[kind] = await asyncio.to_thread(starts, world, kind)
+    ways: dict[str, Callable[[], ServerProcess]] = {
+        "runserver": RunServer,
+        "uvicorn": lambda: Deployed("uvicorn"),
+        "daphne": lambda: Deployed("daphne"),
+    }
+    for number, (name, make) in enumerate(ways.items()):
+        figures[name] = await asyncio.to_thread(starts, make)
         world.progress((number + 1) / 4)
     figures["imports"] = {"seconds": statistics.median(import_seconds() for _ in range(ROUNDS))}
     return figures
@@ -47,10 +53,10 @@ class RunServer(ServerProcess):
         ]
 
 
-def starts(world: World, kind: str) -> dict[str, float]:
+def starts(make: Callable[[], ServerProcess]) -> dict[str, float]:
     seconds, memory = [], []
     for _ in range(ROUNDS + 1):
-        server = RunServer() if kind == "runserver" else Deployed(kind)  # type: ignore[arg-type]
+        server = make()
         began = time.monotonic()
         server.launch()
         until_page(server)
@@ -71,6 +77,7 @@ def until_page(server: ServerProcess) -> None:
         except (urllib.error.URLError, ConnectionError):
             assert server.process is not None
             assert server.process.poll() is None, server.log()
+            assert time.monotonic() < server.deadline, server.log()
             time.sleep(0.005)
 
 

@@ -13,26 +13,16 @@ from typing import Any
 
 import django
 import uvicorn
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import URLRouter
 from django.conf import settings
-
-UPSTREAM = f"http://127.0.0.1:{sys.argv[2]}/v1" if len(sys.argv) > 2 else ""
-
-if not settings.configured:
-    settings.configure(
-        CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
-        INSTALLED_APPS=["channels"],
-    )
-    django.setup()
-
-from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
-from channels.routing import URLRouter  # noqa: E402
-from django.urls import path  # noqa: E402
-from openai import AsyncOpenAI  # noqa: E402
-
-client = AsyncOpenAI(base_url=UPSTREAM, api_key="none")
+from django.urls import path
+from openai import AsyncOpenAI
 
 
 class TutorialConsumer(AsyncWebsocketConsumer):
+    client: AsyncOpenAI
+
     async def connect(self) -> None:
         self.group = f"chat_{self.scope['url_route']['kwargs']['room']}"
         await self.channel_layer.group_add(self.group, self.channel_name)
@@ -48,7 +38,7 @@ class TutorialConsumer(AsyncWebsocketConsumer):
 
     async def answer(self, question: str) -> None:
         messages: Any = [{"role": "user", "content": question}]
-        stream = await client.chat.completions.create(model="bench", messages=messages, stream=True)
+        stream = await self.client.chat.completions.create(model="bench", messages=messages, stream=True)
         async for chunk in stream:
             if text := chunk.choices[0].delta.content:
                 await self.say(text)
@@ -64,9 +54,18 @@ class TutorialConsumer(AsyncWebsocketConsumer):
         await self.send(text_data=json.dumps({"type": "reply_ended"}))
 
 
-consumer: Any = TutorialConsumer.as_asgi()
-routes: Any = [path("ws/<str:room>/", consumer)]
-application: Any = URLRouter(routes)
+def serve(port: int, upstream_port: int) -> None:
+    settings.configure(
+        CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
+        INSTALLED_APPS=["channels"],
+    )
+    django.setup()
+    TutorialConsumer.client = AsyncOpenAI(base_url=f"http://127.0.0.1:{upstream_port}/v1", api_key="none")
+    consumer: Any = TutorialConsumer.as_asgi()
+    routes: Any = [path("ws/<str:room>/", consumer)]
+    application: Any = URLRouter(routes)
+    uvicorn.run(application, host="127.0.0.1", port=port, log_level="error")
+
 
 if __name__ == "__main__":
-    uvicorn.run(application, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+    serve(int(sys.argv[1]), int(sys.argv[2]))
