@@ -37,10 +37,10 @@ FIRST_QUESTIONS = uuid.UUID("b0d9e1f4-6f5c-4f43-9a0e-6a0d3ad6a7c1")
 #: Of a long message, the characters that are read where its beginning is enough.
 BEGINNING = 32_768
 #: A title made from the first question stays on one line of the sidebar.
+TITLE_FROM_TEXT = 60
+
 P = ParamSpec("P")
 T = TypeVar("T")
-
-TITLE_FROM_TEXT = 60
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
