@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,8 @@ class Service(Server):
         )
 
     def try_once(self) -> None:
+        # A check is a program of its own: not so often that it holds up the start it waits for.
+        time.sleep(0.3)
         self.check_health().check_returncode()
 
 
