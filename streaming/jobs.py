@@ -12,7 +12,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import models, transaction
 
-from conversations.models import Change, Conversation, Message, grown_texts, lock, record_change
+from conversations.locks import lock
+from conversations.models import Change, Conversation, Message, grown_texts, record_change
 from conversations.prepared import Parameter, Select, parameter
 
 from . import catalogue, leases

@@ -15,7 +15,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from conversations.models import Conversation, Message, lock
+from conversations.locks import lock
+from conversations.models import Conversation, Message
 from conversations.prepared import insert, parameter
 
 from . import keys

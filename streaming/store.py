@@ -20,7 +20,8 @@ from django.db import OperationalError, connection, connections, transaction
 from django.db.models.functions import Now
 
 from conversations import search
-from conversations.models import Change, Conversation, Message, Piece, lock, record_change
+from conversations.locks import lock
+from conversations.models import Change, Conversation, Message, Piece, record_change
 from conversations.prepared import Update, parameter
 from conversations.refusals import Refused
 from conversations.status import Status

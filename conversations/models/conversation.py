@@ -1,4 +1,4 @@
-"""What is kept of a conversation, who may see it, and what may be done to it.
+"""A conversation, who may see it, and what may be done to it.
 
 Every rule has one home here: `visible_to` decides who can load a conversation, and the
 commands of the protocol are methods that write all their rows in one transaction.
@@ -7,8 +7,7 @@ commands of the protocol are methods that write all their rows in one transactio
 from __future__ import annotations
 
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial, wraps
@@ -17,27 +16,27 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import connection, models, transaction
-from django.db.models import F, Q
-from django.db.models.expressions import RawSQL
-from django.db.models.functions import Length, Now, Substr
+from django.db import models, transaction
+from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from . import search, signals
-from .prepared import Select, Update, insert, parameter
-from .refusals import Refused
-from .status import BROKEN, RUNNING, Status
-from .text import first_line, key_in, storable
+from .. import search, signals
+from ..locks import lock
+from ..prepared import Select, Update, insert, parameter
+from ..refusals import Refused
+from ..status import RUNNING, Status
+from ..text import first_line, key_in, storable
+from .change import Change, tell_of
+from .membership import TOUCH_MEMBERS, Membership, Role
+from .message import TITLE_FROM_TEXT, Message
+from .texts import Piece, beginnings
 
 Viewer = User | AnonymousUser
 
 #: Names the ids of conversations that began with a question.
 FIRST_QUESTIONS = uuid.UUID("b0d9e1f4-6f5c-4f43-9a0e-6a0d3ad6a7c1")
-#: Of a long message, the characters that are read where its beginning is enough.
-BEGINNING = 32_768
-#: A title made from the first question stays on one line of the sidebar.
-TITLE_FROM_TEXT = 60
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -438,14 +437,6 @@ class Conversation(models.Model):
     _locked_at: datetime
 
 
-def lock(rows: models.QuerySet[Any]) -> None:
-    """Let nobody else change these rows until the commit. SQLite lets one transaction write at a time, from its
-    beginning on, and needs no more."""
-    if connection.features.has_select_for_update:
-        # Rows that refer to them may still be written: whoever does so waits for nothing.
-        list(rows.select_for_update(of=("self",), no_key=True).values_list("pk"))
-
-
 def record_change(
     conversation_id: uuid.UUID,
     kind: str,
@@ -480,293 +471,6 @@ def record_change(
     return change.version
 
 
-def tell_of(changes: list[Change]) -> None:
-    """Send the signal about changes of one conversation once they are committed."""
-    said = partial(
-        signals.changed.send_robust,
-        sender=Conversation,
-        conversation_id=changes[0].conversation_id,
-        version=changes[-1].version,
-        changes=changes,
-    )
-    transaction.on_commit(said)
-
-
-class Role(models.TextChoices):
-    OWNER = "owner", _("owner")
-    WRITER = "writer", _("writer")
-    READER = "reader", _("reader")
-
-
-class Membership(models.Model):
-    conversation = models.ForeignKey(Conversation, models.CASCADE)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
-    role = models.CharField(_("role"), max_length=10, choices=Role, default=Role.READER)
-    #: The newest version this person has had on a screen; newer ones are unread.
-    seen_version = models.PositiveBigIntegerField(default=0, editable=False)
-    joined_at = models.DateTimeField(_("joined"), default=timezone.now)
-    #: That of the conversation, kept here too: the newest ones of a person are found without looking at all of hers.
-    updated_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    class Meta:
-        verbose_name = _("membership")
-        verbose_name_plural = _("memberships")
-        constraints = [models.UniqueConstraint(fields=["user", "conversation"], name="one_membership_a_person")]
-        indexes = [models.Index(fields=["user", "-updated_at", "-conversation"], name="newest_of_a_person")]
-
-    def __str__(self) -> str:
-        return f"{self.user} ({self.get_role_display()})"
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if self._state.adding:
-            self.updated_at = self.conversation.updated_at
-        super().save(*args, **kwargs)
-
-
-class IsRunning(models.Func):
-    """Is a reply with this status being written? As words of the statement: SQLite does not know by a parameter that the
-    index of running replies has all that is asked for, and reads the whole history."""
-
-    template = f"%(expressions)s IN {tuple(status.value for status in RUNNING)}"
-    output_field = models.BooleanField()
-
-
-class HasBroken(IsRunning):
-    """Was a reply with this status cut off, or did it never come?"""
-
-    template = f"%(expressions)s IN {tuple(status.value for status in BROKEN)}"
-
-
-class MessageQuerySet(models.QuerySet["Message"]):
-    def running(self) -> Self:
-        return self.filter(IsRunning("status"))
-
-    def with_status(self, status: str) -> Self:
-        """Those with this status, found without looking at all the others."""
-        if status in BROKEN:
-            return self.filter(HasBroken("status"), status=status)
-        return (self.running() if status in RUNNING else self).filter(status=status)
-
-    def with_beginnings(self) -> Self:
-        """Leave the texts where they are, but for their beginnings."""
-        return self.defer("text", "reasoning").annotate(**beginnings())
-
-    def path_to(
-        self,
-        leaf_id: Any,
-        limit: int,
-        characters: Any = None,
-        parts: Sequence[str] = ("text", "reasoning"),
-    ) -> Self:
-        """The last `limit` messages on the way from the root to `leaf_id`, oldest
-        first, in one query whose cost does not grow with the conversation. With
-        `characters`, none ahead of that by which there are as many in these parts."""
-        if leaf_id is None:
-            return self.none()
-        table = Message._meta.db_table
-        size = "0" if characters is None else " + ".join(f"LENGTH(m.{part})" for part in parts)
-        path = RawSQL(  # noqa: S611 - the names are ours, the values are passed apart
-            f"""
-            WITH RECURSIVE path(id, parent_id, steps, size) AS (
-                SELECT id, parent_id, 1, {size} FROM {table} m WHERE id = %s
-                UNION ALL
-                SELECT m.id, m.parent_id, path.steps + 1, path.size + {size}
-                FROM {table} m JOIN path ON m.id = path.parent_id
-                WHERE path.steps < %s AND path.size < %s
-            )
-            SELECT id FROM path
-            """,  # noqa: S608 - the names are ours
-            (leaf_id, limit, 1 if characters is None else characters),
-        )
-        # A message is made after its parent, so the order of keys is that of the path.
-        return self.filter(pk__in=path).order_by("pk")
-
-
-class Message(models.Model):
-    class Role(models.TextChoices):
-        USER = "user", _("user")
-        ASSISTANT = "assistant", _("assistant")
-        SYSTEM = "system", _("system")
-
-    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="messages")
-    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
-    role = models.CharField(_("role"), max_length=10, choices=Role)
-    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True)
-    #: Of a reply: who wanted it, which need not be who wrote the question.
-    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
-    #: Of a reply: empty until it has ended; what it is while it grows, its pieces tell.
-    text = models.TextField(_("text"), blank=True)
-    reasoning = models.TextField(_("reasoning"), blank=True)
-    status = models.CharField(_("status"), max_length=12, choices=[(s.value, s.value) for s in Status])
-    model = models.CharField(_("model"), max_length=200, blank=True)
-    #: Who answered: the name of a provider, kept as it was then.
-    provider = models.CharField(_("provider"), max_length=200, blank=True)
-    finish_reason = models.CharField(max_length=50, blank=True)
-    #: `{"code", "detail", "retryable"}` of a reply that failed or broke off.
-    error = models.JSONField(null=True, blank=True)
-    #: `{"prompt_tokens", "completion_tokens", "cost", "estimated"}`.
-    usage = models.JSONField(null=True, blank=True)
-    #: Made by the tab that asked, so that asking twice is asking once.
-    client_id = models.CharField(  # noqa: DJ001 - many have none, and only NULLs may be many
-        max_length=64, null=True, blank=True, editable=False
-    )
-    #: Of a reply: the oldest message the model was shown, where that was not all.
-    sight = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
-    created_at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
-    ended_at = models.DateTimeField(null=True, blank=True)
-
-    #: Of a reply that was queued a moment ago: the text it begins with.
-    prefix: str = ""
-
-    objects = MessageQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("message")
-        verbose_name_plural = _("messages")
-        constraints = [models.UniqueConstraint(fields=["conversation", "client_id"], name="one_message_a_client_id")]
-        indexes = [
-            # Running replies are few whatever the history: the sweep and the limits
-            # look only at them.
-            models.Index(
-                fields=["conversation"],
-                name="running_replies",
-                condition=Q(status__in=[s.value for s in RUNNING]),
-            ),
-            models.Index(
-                fields=["asked_by"],
-                name="running_replies_of_a_person",
-                condition=Q(status__in=[s.value for s in RUNNING]),
-            ),
-            models.Index(
-                fields=["status", "created_at"],
-                name="broken_replies",
-                condition=Q(status__in=[s.value for s in BROKEN]),
-            ),
-            # The first wordings of a conversation's first question are found without looking at all that was said.
-            models.Index(fields=["conversation"], name="first_messages", condition=Q(parent=None)),
-        ]
-
-    def __str__(self) -> str:
-        return first_line(self.text, TITLE_FROM_TEXT) or f"({self.status})"
-
-    @property
-    def is_running(self) -> bool:
-        return self.status in RUNNING
-
-    @property
-    def can_continue(self) -> bool:
-        """Was this reply cut off in the middle of something?"""
-        return bool(self.text) and (
-            self.status in (Status.STOPPED, Status.INTERRUPTED, Status.FAILED) or self.finish_reason == "length"
-        )
-
-    def newest_leaf(self) -> Message:
-        """Return the end of the branch below this message that was begun last."""
-        table = Message._meta.db_table
-        newest = RawSQL(  # noqa: S611 - as above
-            f"""
-            WITH RECURSIVE down(id) AS (
-                SELECT id FROM {table} WHERE id = %s
-                UNION ALL
-                SELECT (SELECT MAX(m.id) FROM {table} m WHERE m.parent_id = down.id)
-                FROM down WHERE down.id IS NOT NULL
-            )
-            SELECT MAX(id) FROM down
-            """,  # noqa: S608 - the table's name is ours
-            (self.pk,),
-        )
-        return Message.objects.get(pk=newest)
-
-
-class Piece(models.Model):
-    """One stored gain of a reply that is still growing: the log behind the message.
-
-    At the end of the reply its pieces become `Message.text` and are deleted.
-    """
-
-    class Part(models.TextChoices):
-        TEXT = "text"
-        REASONING = "reasoning"
-
-    reply = models.ForeignKey(Message, models.CASCADE, related_name="pieces")
-    part = models.CharField(max_length=9, choices=Part)
-    #: In code points from the beginning of the part.
-    start = models.PositiveIntegerField()
-    text = models.TextField()
-
-    class Meta:
-        constraints = [
-            # Two pieces cannot claim the same place: a zombie's write would fail here
-            # even if the lease had not refused it.
-            models.UniqueConstraint(fields=["reply", "part", "start"], name="one_piece_a_place")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.part} {self.start}–{self.start + len(self.text)}"
-
-
-def beginnings(of: str = "") -> dict[str, Any]:
-    """Columns of the first `BEGINNING` characters of a message's texts, and of how long these are."""
-    return {
-        "text_beginning": Substr(f"{of}text", 1, BEGINNING),
-        "text_length": Length(f"{of}text"),
-        "reasoning_beginning": Substr(f"{of}reasoning", 1, BEGINNING),
-        "reasoning_length": Length(f"{of}reasoning"),
-    }
-
-
-def grown_texts(reply_ids: Iterable[int], limit: int | None = None) -> dict[int, dict[str, str]]:
-    """Return what is stored of each running reply, `{reply: {part: text}}`; of longer ones at least the first `limit`
-    characters.
-
-    A database that loses what it had committed (PostgreSQL with synchronous_commit=off that is killed) leaves a gap. What
-    is behind it has no place in the text that can be told, so the text ends there until the reply does.
-    """
-    texts: dict[int, dict[str, list[str]]] = {pk: {"text": [], "reasoning": []} for pk in reply_ids}
-    ends: Counter[tuple[int, str]] = Counter()
-    pieces = Piece.objects.filter(reply_id__in=list(texts)).order_by("start")
-    if limit is not None:
-        pieces = pieces.filter(start__lt=limit)
-    for reply_id, part, start, text in pieces.values_list("reply_id", "part", "start", "text"):
-        if start == ends[reply_id, part]:
-            texts[reply_id][part].append(text)
-            ends[reply_id, part] += len(text)
-    return {pk: {part: "".join(found) for part, found in parts.items()} for pk, parts in texts.items()}
-
-
-def add_beginnings(row: Any, message: Message) -> None:
-    """Give a row that refers to a message the same columns, from memory."""
-    row.text_beginning, row.text_length = message.text[:BEGINNING], len(message.text)
-    row.reasoning_beginning, row.reasoning_length = message.reasoning[:BEGINNING], len(message.reasoning)
-
-
-class Change(models.Model):
-    """One lasting change of a conversation, under its version.
-
-    What a tab needs in order to go from any older version to the newest; it names the
-    rows and does not repeat them.
-    """
-
-    class Kind(models.TextChoices):
-        MESSAGE_CREATED = "message_created"
-        MESSAGE_CHANGED = "message_changed"
-        REPLY_ENDED = "reply_ended"
-        CONVERSATION_CHANGED = "conversation_changed"
-
-    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="changes")
-    version = models.PositiveBigIntegerField()
-    kind = models.CharField(max_length=24, choices=Kind)
-    message = models.ForeignKey(Message, models.CASCADE, null=True, related_name="+")
-    data = models.JSONField(null=True)
-    created_at = models.DateTimeField(default=timezone.now, db_index=True)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["conversation", "version"], name="one_change_a_version")]
-
-    def __str__(self) -> str:
-        return f"{self.version}: {self.kind}"
-
-
 # What every question asks of the database
 
 STATE_UNDER_LOCK = Select(
@@ -792,8 +496,4 @@ NEXT_VERSION = Update(
     lambda: Conversation.objects.filter(pk=parameter(Conversation, "id", "pk")),
     version=F("version") + 1,
     updated_at=Now(),
-)
-TOUCH_MEMBERS = Update(
-    lambda: Membership.objects.filter(conversation=parameter(Membership, "conversation", "pk")),
-    updated_at=parameter(Membership, "updated_at", "at"),
 )
