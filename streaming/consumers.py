@@ -89,7 +89,7 @@ class TabConsumer(AsyncWebsocketConsumer):
 
     async def take_seat(self, here: process.Process) -> None:
         if here.is_stopping:
-            await self.close(Close.RESTART)
+            await self.say_goodbye(Close.RESTART)
             return
         if here.hub.readers_of(self.user.pk) >= settings.CHAT.sockets_per_user:
             await self.close(Close.TOO_MANY, "5")

@@ -197,6 +197,32 @@ async def test_no_socket_opens_then(
     await process.until_gone()
 
 
+async def code_of_a_new_tab(process: ServerProcess, user: User, conversation: Conversation) -> int | None:
+    """The code with which it is sent away; None where it is let in."""
+    late = await (await LiveServer(process.url).tab(user, conversation)).open()
+    await late.until(lambda: late.close_code is not None or late.conversation)
+    code = late.close_code
+    await late.close()
+    return code
+
+
+async def test_under_daphne_who_comes_then_is_sent_away_in_peace(
+    start_process: StartProcess, alice: User, conversation: Conversation, upstream: Upstream
+) -> None:
+    """It goes on listening, and its library does not let an application say 1012."""
+    process = await start_process("daphne", CHAT_DRAIN_SECONDS=LONG, CHAT_SILENCE_SECONDS=LONG)
+    async with talking(process, alice, conversation, upstream) as (tab, _):
+        process.terminate()
+        async with asyncio.timeout(LAST_STEPS):
+            while (code := await code_of_a_new_tab(process, alice, conversation)) is None:
+                await asyncio.sleep(0.05)
+        assert code == 1000
+        upstream.posts[0].go_on()
+        assert await tab.until_closed() == 1000
+    await process.until_gone()
+    assert "Exception inside application" not in process.log()
+
+
 @asynccontextmanager
 async def kept_connection(process: ServerProcess) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection on which one request was answered, as proxies keep them."""

@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -51,6 +51,9 @@ class TortureTab(Tab):
         #: Seconds that each frame costs this tab.
         self.slow = 0.0
         self.last_heard = 0.0
+        self.connections = 0
+        #: The last that changed its version: (number of the connection, type, version, head), for whoever has to find out.
+        self.told: deque[tuple[int, str, int, str | None]] = deque(maxlen=12)
         #: What `bye` asked for: seconds to stay away.
         self.after = 0.0
         #: (reply, position, when) of deltas that came while all was well with this tab.
@@ -64,6 +67,10 @@ class TortureTab(Tab):
         self.origin = server.url
 
     async def open(self, *, version: int | None = None) -> Self:
+        self.connections += 1
+        if self.reading is not None:
+            # The last words of the old connection, which may still be read, are not to be mixed with what this one says.
+            await self.cut()
         async with asyncio.timeout(OPEN_SECONDS):
             await super().open(version=version)
         self.opened_at = time.monotonic()
@@ -84,6 +91,8 @@ class TortureTab(Tab):
         return not self.endings.get(reply) or self.is_whole(reply)
 
     async def receive_version(self, event: Event) -> None:
+        shown = event.get("conversation", event)
+        self.told.append((self.connections, event["type"], event["version"], shown.get("head")))
         if event["type"] == "conversation_snapshot" and event["version"] > self.version:
             self.forget_all_but({message["id"] for message in event["messages"]})
         await super().receive_version(event)

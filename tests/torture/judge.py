@@ -256,7 +256,10 @@ def honest_soon(case: Case) -> Verdict:
         if not deaths:
             continue
         death = deaths[-1]
-        since = (death.ready_at if alone and death.ready_at else None) or death.began
+        since = death.began
+        if alone:
+            # Nobody else is there: it begins with whoever serves again, or wakes up.
+            since = death.ready_at or death.ended or death.began
         bound = HONEST_SECONDS_AFTER_RESTART if alone and death.ready_at else HONEST_SECONDS
         took = kept.ended_at - since - overlap(database_spans(case), since, kept.ended_at)
         verdict.measure(max(took, 0.0), bound, f"reply {kept.reply} after {death.kind}")

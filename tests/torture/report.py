@@ -103,6 +103,18 @@ def report(outcome: Outcome, *, most: int = 12) -> str:
     return "\n".join([*head(outcome), "", *table(outcome), "", *figures(outcome), *problems(outcome, most)])
 
 
+def course(records: Records) -> str:
+    """What was broken when, and the replies that it met, in the order of their times: for whoever has to find out why."""
+    moments = [(fault.began, f"{fault.kind} begins") for fault in records.faults]
+    moments += [(fault.ended, f"{fault.kind} ends") for fault in records.faults if fault.ended]
+    moments += [(fault.ready_at, f"{fault.kind}: it serves again") for fault in records.faults if fault.ready_at]
+    for kept in records.kept:
+        if kept.status != "done":
+            moments.append((kept.created_at, f"reply {kept.reply} is queued"))
+            moments.append((kept.ended_at or records.ended, f"reply {kept.reply} {kept.status} {kept.error}"))
+    return "\n".join(f"{at - records.began:8.2f} {what}" for at, what in sorted(moments)) + "\n"
+
+
 def head(outcome: Outcome) -> list[str]:
     seeds = (
         f"seed {outcome.seeds[0]}" if len(outcome.seeds) == 1 else f"{len(outcome.seeds)} seeds from {outcome.seeds[0]}"

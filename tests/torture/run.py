@@ -314,7 +314,7 @@ def differences(each: Person, fresh: TortureTab) -> list[str]:
                 found.append(f"reply {known} is {mine[0]}, {len(mine[1])} and not {theirs[0]}, {len(theirs[1])}")
         elif message["text"] != tab.messages[known]["text"]:
             found.append(f"message {known} differs")
-    return found
+    return [*found[:2], f"last told {list(tab.told)}"] if found else []
 
 
 def shown_by_both(tab: TortureTab, fresh: TortureTab) -> list[tuple[str, dict[str, Any]]]:

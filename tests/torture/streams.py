@@ -45,6 +45,7 @@ class StreamTab(TortureTab):
 
     async def open(self, *, version: int | None = None) -> Self:
         await self.hang_up()
+        self.connections += 1
         self.client = self.new_client()
         self.close_code = None
         headers = {"Last-Event-ID": self.last_id} if self.last_id else {}
@@ -125,7 +126,9 @@ class StreamTab(TortureTab):
             with contextlib.suppress(asyncio.CancelledError):
                 await self.reading
             self.reading = None
-        if self.client is not None and self.response is not None:
+        if self.response is not None:
             await self.response.aclose()
+        if self.client is not None:
+            # One that was refused or never answered has a connection all the same.
             await self.client.aclose()
         self.client = self.response = None
