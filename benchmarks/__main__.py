@@ -31,6 +31,7 @@ PLAN = (
     ("capacity", "sqlite"),
     ("capacity", "services"),
     ("idle", "sqlite"),
+    ("slow_readers", "sqlite"),
     ("size", "sqlite"),
     ("size", "services"),
 )
