@@ -28,7 +28,7 @@ from conversations.status import Status
 
 from .models import LEASE, Run
 from .reply import Ending, Gain, Reply
-from .threads import AWAY
+from .threads import is_away
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +166,9 @@ class Store:
         while True:
             try:
                 return await self.in_thread(work, *args)
-            except AWAY as error:
+            except Exception as error:
+                if not is_away(error):
+                    raise
                 log.warning("the database is away, what replies say waits for it: %s", error)
                 await asyncio.sleep(rest)
                 rest = min(rest * 2, LONGEST_REST)

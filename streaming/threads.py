@@ -7,6 +7,7 @@ every reply. What replies and readers need from the database is done here instea
 import asyncio
 import contextvars
 import logging
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
@@ -29,11 +30,21 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: What a database says that is away, full, locked, read-only for the moment, or has
-#: ended a transaction that slept: another try may do.
-AWAY = (OperationalError, InterfaceError, InternalError)
 #: It is asked again after so many seconds.
 REST = 0.5
+#: Class of PostgreSQL's error codes: more than it can do at all, such as a row that no index takes.
+PROGRAM_LIMIT_EXCEEDED = "54"
+
+
+def is_away(error: Exception) -> bool:
+    """Is this what a database says that is away, full, locked, read-only for the moment, or has ended a transaction that
+    slept? Another try may do then. Both databases call some things operational that no try will change."""
+    if not isinstance(error, OperationalError | InterfaceError | InternalError):
+        return False
+    cause = error.__cause__
+    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return False  # a statement that makes no sense
+    return not (getattr(cause, "sqlstate", None) or "").startswith(PROGRAM_LIMIT_EXCEEDED)
 
 
 class DatabaseThreads:
@@ -60,7 +71,9 @@ class DatabaseThreads:
         while True:
             try:
                 return await self.run(work, *args, **kwargs)
-            except AWAY as error:
+            except Exception as error:
+                if not is_away(error):
+                    raise
                 log.warning("the database is away, a reply waits for it: %s", error)
                 await asyncio.sleep(REST)
 

@@ -22,6 +22,7 @@ from streaming.jobs import note_sight
 from streaming.models import Run
 from streaming.reply import Ending, Gain, Reply
 from streaming.store import Writer, end_reply, insert_gains
+from streaming.threads import is_away
 from tests.cases import together
 
 pytestmark = pytest.mark.django_db
@@ -365,6 +366,18 @@ async def test_what_a_database_that_is_away_does_not_take_waits_unseen(
     assert (tried, shown_too_early) == (3, [])
     committing.cancel()
     the_store.close()
+
+
+@pytest.mark.django_db
+def test_what_no_further_try_would_change_is_not_taken_for_a_database_that_is_away() -> None:
+    """Both databases call it operational, as they do an outage."""
+    impossible = {
+        "sqlite": "SELECT nothing_of_that_name",
+        "postgresql": "SELECT to_tsvector('simple', string_agg(md5(n::text), ' ')) FROM generate_series(1, 60000) n",
+    }
+    with pytest.raises(OperationalError) as raised, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(impossible[connection.vendor])
+    assert not is_away(raised.value)
 
 
 @pytest.mark.django_db(transaction=True)
