@@ -38,9 +38,9 @@ def keep_to_owner(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
         name.chmod(0o600)
 
 
-#: Under ASGI requests come in many threads: a pool keeps the connections. By itself it would try for five minutes to
-#: connect anew, with pauses that double each time, and notice only then that the database has long been back.
-POOL = {"min_size": 1, "max_size": 12, "timeout": 5, "reconnect_timeout": 5}
+#: Under ASGI requests come in many threads: a pool keeps the connections. An attempt to connect is given up soon, because
+#: whoever waits makes the next one: by itself it would rest between them, longer each time.
+POOL = {"min_size": 1, "max_size": 12, "timeout": 5, "reconnect_timeout": 0.5}
 #: Nothing hangs for ever: a dead network shows after some 15 s, also where nobody says so.
 NETWORK = {
     "connect_timeout": 5,
@@ -61,9 +61,8 @@ def _postgresql(entry: dict[str, Any]) -> dict[str, Any]:
     session = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
     session = f"{session} {given.get('options', '')}".strip()
     return entry | {
+        "ENGINE": "chatproject.postgresql",
         "CONN_MAX_AGE": 0,  # must be, with a pool
-        # A connection is tried before it is used: after a restart of the database all of those in the pool are broken.
-        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {**NETWORK, **given, "options": session, "pool": POOL},
     }
 

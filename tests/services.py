@@ -435,6 +435,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def differs_by_database(item: pytest.Item) -> bool:
     """Pure tests have no database, a browser sees the same frames whatever is behind them, and so does daphne's client;
     of what costs much processor time there is a part that is about anything but the database."""
+    if item.get_closest_marker("services"):
+        return True
     fixtures = set(getattr(item, "fixturenames", ()))
     has_database = item.get_closest_marker("django_db") or fixtures & {"db", "transactional_db"}
     same = item.get_closest_marker("browser") or item.get_closest_marker("once") or is_about_daphne(item)
