@@ -40,7 +40,8 @@ def keep_to_owner(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 #: Under ASGI requests come in many threads: a pool keeps the connections. An attempt to connect is given up soon, because
 #: whoever waits makes the next one: by itself it would rest between them, longer each time.
-POOL = {"min_size": 1, "max_size": 12, "timeout": 5, "reconnect_timeout": 0.5}
+MOST_CONNECTIONS = 12
+POOL = {"min_size": 1, "max_size": MOST_CONNECTIONS, "timeout": 5, "reconnect_timeout": 0.5}
 #: Nothing hangs for ever: a dead network shows after some 15 s, also where nobody says so.
 NETWORK = {
     "connect_timeout": 5,

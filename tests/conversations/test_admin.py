@@ -16,8 +16,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from conversations import admin, search
-from conversations.admin import MOST_TO_ERASE, TRANSCRIPT_CHARACTERS
+from conversations import search
+from conversations.admin import transcript
+from conversations.admin.conversations import MOST_TO_ERASE
+from conversations.admin.transcript import TRANSCRIPT_CHARACTERS
 from conversations.models import Conversation, Membership, Message, Piece, Role
 from conversations.status import Status
 from tests.conftest import Chat
@@ -333,7 +335,7 @@ def test_a_running_reply_is_shown_as_far_as_it_is(
 def test_a_long_conversation_is_shown_in_parts(
     admin_client: Client, alice: User, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin, "TRANSCRIPT_MESSAGES", 10)
+    monkeypatch.setattr(transcript, "TRANSCRIPT_MESSAGES", 10)
     said = [say(alice, conversation, f"Question number {number}.") for number in range(9)]
     page = shown(admin_client.get(page_of(conversation)))
     assert page.count('class="turn ') == 10

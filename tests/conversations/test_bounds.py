@@ -18,6 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from conversations import admin, wire
+from conversations.admin import history
 from conversations.models import Conversation, Membership, Message, Role
 from conversations.status import RUNNING, Status
 from tests.conftest import Chat
@@ -190,7 +191,7 @@ def asked(client: Client, address: str) -> list[str]:
 def test_no_list_asks_for_all_rows(
     admin_client: Client, alice: User, conversation: Conversation, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
-    monkeypatch.setattr(admin.History, "list_per_page", 5)
+    monkeypatch.setattr(history.History, "list_per_page", 5)
     said = talk(alice, conversation, 8)
     Message.objects.filter(pk__in=[message.pk for message in said]).update(status=Status.FAILED)
     for sql in asked(admin_client, address):
@@ -201,7 +202,7 @@ def test_no_list_asks_for_all_rows(
 def test_a_list_counts_as_far_as_its_pages_lead(
     admin_client: Client, alice: User, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin, "ROWS_COUNTED", 10)
+    monkeypatch.setattr(history, "ROWS_COUNTED", 10)
     monkeypatch.setattr(admin.MessageAdmin, "list_per_page", 5)
     monkeypatch.setattr(admin.MessageAdmin, "list_max_show_all", 5)
     talk(alice, conversation, 4)
@@ -219,7 +220,7 @@ def test_a_list_counts_as_far_as_its_pages_lead(
 def test_the_end_of_what_is_counted_is_told_in_ones_own_language(
     admin_client: Client, alice: User, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin, "ROWS_COUNTED", 2)
+    monkeypatch.setattr(history, "ROWS_COUNTED", 2)
     talk(alice, conversation, 1)
     assert "前 2 条" in admin_client.get(MESSAGES, headers={"Accept-Language": "zh-hans"}).content.decode()
 

@@ -17,7 +17,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection, connections
 
-from chatproject.databases import POOL, SESSION
+from chatproject.databases import MOST_CONNECTIONS, SESSION
 from conversations.models import Conversation, Message
 from streaming.events import Close
 from streaming.models import Run
@@ -278,7 +278,7 @@ async def test_an_event_stream_holds_no_connection(
     process = await start_process()
     tab = await tab_on(process, alice, conversation)
     async with csrf_client(LiveServer(process.url), alice) as client, contextlib.AsyncExitStack() as stack:
-        for _ in range(POOL["max_size"] + 2):
+        for _ in range(MOST_CONNECTIONS + 2):
             reader = EventReader(client, f"/conversations/{conversation.pk}/events/")
             await stack.enter_async_context(reader.open())
             await reader.until("conversation_snapshot")
