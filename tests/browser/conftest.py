@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
+from django.conf import settings
 from django.contrib.auth.models import User
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright, expect
 from playwright.async_api import Request as PageRequest
@@ -24,6 +25,7 @@ from tests.conftest import (
     LiveServer,
     OpenTab,
     StartProcess,
+    asession_of,
     opening_tabs,
     providing,
     serving,
@@ -34,8 +36,6 @@ from tests.upstream import Upstream
 #: A busy machine needs long for what takes a blink; who waits for something that comes does not wait so long.
 PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
-
-PASSWORD = "correct horse battery staple"
 
 #: Chromium asks the network for nothing of its own; as root it has no sandbox.
 OPTIONS = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
@@ -128,15 +128,18 @@ class Visit:
         await self.page.goto(self.server.url + path)
         await self.until_alive()
 
-    async def try_to_sign_in(self, name: str = "alice", password: str = PASSWORD) -> None:
+    async def enter_password(self, password: str, name: str = "alice") -> None:
         await self.page.goto(self.server.url)
         await self.page.get_by_label("Username or e-mail address").fill(name)
         await self.page.get_by_label("Password").fill(password)
         await self.page.get_by_role("button", name="Sign in").click()
 
-    async def sign_in(self, name: str = "alice", password: str = PASSWORD) -> None:
-        await self.try_to_sign_in(name, password)
-        await self.until_alive()
+    async def sign_in(self, name: str = "alice") -> None:
+        """Comes as somebody who has entered the password another day."""
+        session = await asession_of(await User.objects.aget(username=name))
+        cookie: Any = {"name": settings.SESSION_COOKIE_NAME, "value": session, "url": self.server.url, "httpOnly": True}
+        await self.page.context.add_cookies([cookie])
+        await self.goto("/")
 
     @property
     def sidebar(self) -> Locator:
@@ -207,14 +210,6 @@ async def open_page(browser: Browser, server: LiveServer) -> AsyncIterator[OpenP
         await visit.page.context.close()
     assert [problem for visit in visits for problem in visit.problems] == []
     assert {host for visit in visits for host in visit.hosts} <= {server.url.removeprefix("http://")}
-
-
-@pytest.fixture
-def alice(alice: User) -> User:
-    """Alice, who knows her password."""
-    alice.set_password(PASSWORD)
-    alice.save()
-    return alice
 
 
 @pytest_asyncio.fixture(loop_scope="package")

@@ -31,10 +31,15 @@ async def test_a_person_signs_in_asks_and_sees_the_reply_stream(visit: Visit, up
     await expect(visit.sidebar).to_contain_text("Count to three.")
 
 
-async def test_a_wrong_password_is_told_in_words(alice: User, open_page: OpenPage) -> None:
+async def test_a_wrong_password_is_told_in_words_and_the_right_one_lets_in(alice: User, open_page: OpenPage) -> None:
+    alice.set_password("correct horse battery staple")
+    await alice.asave()
     visit = await open_page()
-    await visit.try_to_sign_in(password="wrong")
+    await visit.enter_password("wrong")
     await expect(visit.page.get_by_text(re.compile("not correct"))).to_be_visible()
+    await visit.enter_password("correct horse battery staple")
+    await visit.until_alive()
+    await expect(visit.composer).to_be_visible()
 
 
 async def test_a_reload_in_the_middle_loses_nothing(visit: Visit, upstream: Upstream) -> None:
