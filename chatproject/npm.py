@@ -21,7 +21,6 @@ SERVED = [
     ("npm/remend", "remend/dist"),
     ("npm/katex", "katex/dist"),
     ("npm/highlightjs", "@highlightjs/cdn-assets/es"),
-    ("npm/highlightjs-styles", "@highlightjs/cdn-assets/styles"),
 ]
 
 LEAST_NODE = 20

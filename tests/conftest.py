@@ -19,6 +19,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client, TransactionTestCase
 from pytest_django.fixtures import Settings
+from servestatic.middleware import ServeStaticMiddleware
 
 from conversations.models import Conversation, Membership, Role
 from tests.processes import Kind, ServerProcess
@@ -50,8 +51,21 @@ def quick_parts() -> Iterator[None]:
         # What a test has committed goes the quick way.
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: empty_tables())
         # Each client of Django's has middleware of its own, which would look for all static files anew.
-        patch.setattr(django_settings, "SERVESTATIC_AUTOREFRESH", True, raising=False)
+        patch.setattr(ServeStaticMiddleware, "add_files_from_finders", finding_once())
         yield
+
+
+def finding_once() -> Callable[[ServeStaticMiddleware], None]:
+    found: list[ServeStaticMiddleware] = []
+    find = ServeStaticMiddleware.add_files_from_finders
+
+    def add_files(middleware: ServeStaticMiddleware) -> None:
+        if not found:
+            find(middleware)
+            found.append(middleware)
+        middleware.files, middleware.directories = found[0].files, found[0].directories
+
+    return add_files
 
 
 @pytest.fixture
