@@ -196,11 +196,19 @@ async def csrf_client(server: LiveServer, user: User | None) -> AsyncIterator[ht
 
 
 class InLoop(uvicorn.Server):
-    """uvicorn in the loop of the test, without its hand on the signals."""
+    """uvicorn in the loop of the test: it leaves the signals alone, and hears at once that it is to end."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.asked_to_end = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.asked_to_end.wait()
 
 
 async def until_ended(running: asyncio.Task[None]) -> None:
@@ -233,7 +241,7 @@ async def serving() -> AsyncIterator[LiveServer]:
             await asyncio.sleep(0.005)
         yield LiveServer(f"http://127.0.0.1:{listener.getsockname()[1]}")
     finally:
-        server.should_exit = True
+        server.asked_to_end.set()
         await until_ended(running)
         # Threads that the ORM used keep their connections, and PostgreSQL its database, otherwise.
         await database_sync_to_async(connections.close_all)()
