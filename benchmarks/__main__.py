@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from benchmarks.bars import LATEST, missed, table
+from benchmarks.figures import in_words
 from tests.services import what_is_missing
 
 PLAN = (
@@ -64,7 +65,8 @@ def main() -> None:
     results = {}
     for number, (name, topology) in enumerate(plan):
         print(f"{number + 1} of {len(plan)}: {name}, {topology}", file=sys.stderr, flush=True)
-        results[f"{name} {topology}"] = measure(name, topology)
+        results[f"{name} {topology}"] = figures = measure(name, topology)
+        print(in_words(figures), file=sys.stderr, flush=True)
     if options.names and options.json.exists():
         results = {**json.loads(options.json.read_text())["results"], **results}
     found = {"machine": machine(), "results": results}

@@ -19,7 +19,7 @@ import time
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, models, transaction
@@ -43,9 +43,11 @@ LONGEST_TEXT = 65_536
 LONGEST_QUERY = 400
 #: Messages that are indexed in one transaction, where many are.
 BATCH = 500
-#: Messages that FTS5 takes in in one transaction while replies want to be written, and
+#: What FTS5 takes in in one transaction while replies want to be written: so many messages, with so many characters of
 TAKEN_IN_AT_ONCE = 50
-#: pages of its index that are merged in one transaction: some ten milliseconds.
+#: terms, and
+CHARACTERS_AT_ONCE = 20_000
+#: pages of its index that are merged in one: some ten milliseconds each.
 PAGES_PER_STEP = 50
 #: What is found in so many messages is found often.
 OFTEN = 10_000
@@ -157,7 +159,7 @@ def fill(messages: QuerySet[Any], entries: QuerySet[Any]) -> None:
         last = rows[-1][0]
         found = ((pk, terms_of(text)) for pk, text in rows)
         entries.bulk_create((entries.model(pk=pk, terms=terms) for pk, terms in found if terms), ignore_conflicts=True)
-        take_in(BATCH)
+        take_in(BATCH, BATCH * LONGEST_TEXT)
 
 
 # SQLite's index
@@ -169,27 +171,44 @@ def fill(messages: QuerySet[Any], entries: QuerySet[Any]) -> None:
 
 def tend_index(seconds: float = 0.05) -> None:
     """Take in what is new and remove the words of what was erased, for about so long. PostgreSQL does it by itself."""
-    if connection.vendor == "sqlite":
-        end = time.monotonic() + seconds
-        with connection.cursor() as cursor:
-            while (take_in() or _forget_on(cursor)) and time.monotonic() < end:
-                pass
+    end = time.monotonic() + seconds
+    while tend_index_once() and time.monotonic() < end:
+        pass
 
 
-def take_in(count: int = TAKEN_IN_AT_ONCE) -> bool:
+def tend_index_once() -> bool:
+    """Do one step of it. False where nothing is left to do, or nothing can be done just now."""
+    if connection.vendor != "sqlite":
+        return False
+    with connection.cursor() as cursor:
+        return take_in() or _forget_on(cursor)
+
+
+def take_in(count: int = TAKEN_IN_AT_ONCE, characters: int = CHARACTERS_AT_ONCE) -> bool:
     """Put some of the entries that are new into the index. False where there are none."""
     if connection.vendor != "sqlite":
         return False
-    some = f"SELECT message_id FROM conversations_searchfresh ORDER BY message_id LIMIT {count}"  # noqa: S608
     with connection.cursor() as cursor:
         # All of it: a statement that is still being read would hold an old view of the file, on which nothing is written.
-        if not cursor.execute(some).fetchall():
+        new = cursor.execute(NEW_ENTRIES, [count]).fetchall()
+        if not new:
             return False
+        sizes = accumulate(size for _, size in new)
+        # The first one however long it is.
+        last = max([new[0][0], *(pk for (pk, _), size in zip(new, sizes, strict=True) if size <= characters)])
+        some = "SELECT message_id FROM conversations_searchfresh WHERE message_id <= %s"
         with transaction.atomic():
             entries = f"SELECT message_id, terms FROM conversations_searchterms WHERE message_id IN ({some})"  # noqa: S608
-            cursor.execute(f"INSERT INTO {INDEX} (rowid, terms) {entries}")
-            cursor.execute(f"DELETE FROM conversations_searchfresh WHERE message_id IN ({some})")  # noqa: S608
+            cursor.execute(f"INSERT INTO {INDEX} (rowid, terms) {entries}", [last])
+            cursor.execute("DELETE FROM conversations_searchfresh WHERE message_id <= %s", [last])
     return True
+
+
+NEW_ENTRIES = """
+    SELECT message_id, COALESCE(LENGTH(terms), 0)
+    FROM conversations_searchfresh LEFT JOIN conversations_searchterms USING (message_id)
+    ORDER BY message_id LIMIT %s
+"""
 
 
 class Stage(models.IntegerChoices):

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Of each second, for what the search has put off.
+SECONDS_FOR_THE_INDEX = 0.05
+
 
 class Process:
     """The hub, the runner and the chores of one event loop."""
@@ -82,10 +85,13 @@ class Process:
         return asyncio.create_task(repeat(), name=chore.__qualname__)
 
     async def tend_index(self) -> None:
-        """Do for the search what the database does not do by itself."""
+        """Do for the search what the database does not do by itself: step by step, and in turn with what is stored, so
+        that nothing that is said waits for more than one of them."""
         from conversations import search
 
-        await self.threads.run(search.tend_index)
+        end = self.loop.time() + SECONDS_FOR_THE_INDEX
+        while await self.command(search.tend_index_once) and self.loop.time() < end:
+            pass
 
     def _receive_hint(self, hint: dict[str, Any]) -> None:
         if not self.runner.receive_hint(hint):

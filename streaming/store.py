@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +29,7 @@ from conversations.status import Status
 
 from .models import LEASE, Run
 from .reply import Ending, Gain, Reply
+from .tempo import Tempo
 from .threads import is_away
 
 log = logging.getLogger(__name__)
@@ -77,12 +79,15 @@ class Store:
         frame_seconds: float,
         publish: Callable[[Writer, list[Gain]], None],
     ) -> None:
-        self._frame = frame_seconds
+        self._tempo = Tempo(frame_seconds)
         self._publish = publish
         self._waiting: dict[int, Writer] = {}
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        #: For questions, ends and the like: one after the other, so that what replies say meanwhile waits for one of them
+        #: and not for all.
+        self._turn = asyncio.Lock()
 
     def gained(self, writer: Writer) -> None:
         """Tell that a reply has said something that is not stored yet."""
@@ -96,9 +101,10 @@ class Store:
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
-            began = loop.time()
+            began, worked = loop.time(), time.thread_time()
             await self._commit()
-            await self._rest(began + self._frame - loop.time())
+            await self._rest(began + self._tempo.frame - loop.time())
+            self._tempo.note(time.thread_time() - worked, loop.time() - began)
 
     async def _rest(self, seconds: float) -> None:
         """Rest until the next frame is due, or somebody's first words are there."""
@@ -122,7 +128,7 @@ class Store:
     async def _write(self, batch: list[tuple[Writer, list[Gain]]]) -> None:
         """Commit a batch and show it."""
         try:
-            refused = await self._until_it_works(insert_gains, batch)
+            refused = await self._until_it_works(partial(self.in_thread, insert_gains, batch))
         except Exception:
             # Whatever it is: this task stores for all replies, and must not end.
             log.exception("what %d replies gained is refused", len(batch))
@@ -149,23 +155,28 @@ class Store:
 
         False where the lease was lost: then somebody else ends this reply.
         """
-        self._waiting.pop(writer.run.reply_id, None)
-        gains = writer.reply.gains_to_store()
-        texts = {part: str(said) for part, said in writer.reply.said.items()}
-        done: bool = await self._until_it_works(end_reply, writer.run, writer.conversation_id, texts, ending)
+        return await self._until_it_works(partial(self._end, writer, ending))
+
+    async def _end(self, writer: Writer, ending: Ending) -> bool:
+        async with self._turn:
+            # What it had said when it came here is stored by now, if others went first.
+            self._waiting.pop(writer.run.reply_id, None)
+            gains = writer.reply.gains_to_store()
+            texts = {part: str(said) for part, said in writer.reply.said.items()}
+            done = await self.in_thread(end_reply, writer.run, writer.conversation_id, texts, ending)
         if done:
             writer.reply.receive_all_stored()
             self._publish(writer, gains)
         return done
 
-    async def _until_it_works(self, work: Callable[..., T], *args: Any) -> T:
-        """Do `work` on the store's thread, as often as it takes: the text is in memory
+    async def _until_it_works(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Do something on the store's thread, as often as it takes: the text is in memory
         and nobody has been shown it, so a database that is away for a while costs only
         time. What it refuses for good is raised."""
         rest = 0.05
         while True:
             try:
-                return await self.in_thread(work, *args)
+                return await attempt()
             except Exception as error:
                 if not is_away(error):
                     raise
@@ -187,7 +198,8 @@ class Store:
         deadline = loop.time() + LONGEST_TURN
         while True:
             try:
-                return await self.in_thread(work, *args)
+                async with self._turn:
+                    return await self.in_thread(work, *args)
             except OperationalError as error:
                 if not _is_busy(error) or loop.time() > deadline:
                     raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -378,6 +379,39 @@ def test_what_no_further_try_would_change_is_not_taken_for_a_database_that_is_aw
     with pytest.raises(OperationalError) as raised, transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(impossible[connection.vendor])
     assert not is_away(raised.value)
+
+
+async def test_what_replies_say_waits_for_one_end_and_not_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor for all the questions that many people ask at once."""
+    done: list[str] = []
+
+    def end(*args: Any) -> bool:
+        time.sleep(0.02)
+        done.append("end")
+        return True
+
+    def insert(batch: Sequence[tuple[Writer, list[Gain]]]) -> set[int]:
+        done.append("gain")
+        return set()
+
+    def ask() -> None:
+        done.append("question")
+
+    monkeypatch.setattr(store, "insert_gains", insert)
+    monkeypatch.setattr(store, "end_reply", end)
+    the_store = store.Store(0.001, lambda writer, gains: None)
+    committing = asyncio.create_task(the_store.commit_gains())
+    writers = [Writer(Run(reply_id=pk), None, Reply(), on_lost=lambda: None) for pk in range(11)]
+    waiting = [asyncio.create_task(the_store.finish(writer, DONE)) for writer in writers[1:]]
+    questions = [asyncio.create_task(the_store.in_turn(ask)) for _ in range(10)]
+    await asyncio.sleep(0.01)
+    writers[0].reply.receive_delta("text", "Hello")
+    the_store.gained(writers[0])
+    await asyncio.gather(*waiting, *questions)
+    assert done.index("gain") <= 2
+    assert (done.count("end"), done.count("question")) == (10, 10)
+    committing.cancel()
+    the_store.close()
 
 
 @pytest.mark.django_db(transaction=True)
