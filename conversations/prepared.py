@@ -9,6 +9,7 @@ Conversions of values and of columns are those of their fields, as in any query.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -33,10 +34,32 @@ class Parameter(Expression):
         has_own = hasattr(self.of, "get_placeholder")
         return self.of.get_placeholder(None, compiler, connection) if has_own else "%s", [self]
 
+    def bound(self, value: Any) -> Any:
+        """Return what is sent for a value."""
+        return self.of.get_db_prep_save(value, connection)
+
+
+class Parameters(Parameter):
+    """Where a list of values goes, however many they are: `pk__in=Parameters(…)`. To the database it is one value."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if connection.vendor == "postgresql":
+            return f"SELECT UNNEST(%s::{self.of.db_type(connection)}[])", [self]
+        return "SELECT value FROM json_each(%s)", [self]
+
+    def bound(self, value: Any) -> Any:
+        values = [self.of.get_db_prep_value(each, connection) for each in value]
+        return values if connection.vendor == "postgresql" else json.dumps(values)
+
 
 def parameter(model: type[models.Model], field: str, name: str = "") -> Parameter:
     """Return the place of a value as a field of a model holds it."""
     return Parameter(name or field, model._meta.get_field(field))
+
+
+def parameters(model: type[models.Model], field: str, name: str) -> Parameters:
+    """Return the place of a list of such values."""
+    return Parameters(name, model._meta.get_field(field))
 
 
 @dataclass(frozen=True)
@@ -58,9 +81,7 @@ class Statement:
 
 
 def _bound(value: Any, given: Values) -> Any:
-    if isinstance(value, Parameter):
-        return value.of.get_db_prep_save(given[value.name], connection)
-    return value
+    return value.bound(given[value.name]) if isinstance(value, Parameter) else value
 
 
 class Select:

@@ -22,10 +22,11 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from conversations.models import Membership
+from conversations.prepared import Select, parameter, parameters
 
 from .events import Close
 
-#: SQLite takes at most 32,766 variables in a statement.
+#: Between two of them others may use the thread.
 PLACES_AT_ONCE = 5_000
 
 
@@ -54,8 +55,8 @@ def refused(places: Iterable[Place]) -> list[tuple[Any, int]]:
 
 
 def _refused_of(places: list[Place]) -> list[tuple[Any, int]]:
-    sessions = _sessions({place.session_key for place in places})
-    passwords = _passwords({place.user_id for place in places})
+    sessions = dict(SESSIONS.rows(keys={place.session_key for place in places}, now=timezone.now()))
+    passwords = dict(PASSWORDS.rows(users={place.user_id for place in places}))
     members = _memberships(places)
     found = []
     for reader, user_id, session_key, conversation_id in places:
@@ -67,25 +68,27 @@ def _refused_of(places: list[Place]) -> list[tuple[Any, int]]:
     return found
 
 
-def _sessions(keys: set[str]) -> dict[str, str]:
-    """Return what the sessions that have not expired say, sealed as they are."""
-    alive = Session.objects.filter(pk__in=keys, expire_date__gt=timezone.now())
-    return dict(alive.values_list("session_key", "session_data"))
-
-
-def _passwords(user_ids: set[int]) -> dict[int, str]:
-    """Return the sealed passwords of those who are active."""
-    active = get_user_model()._default_manager.filter(pk__in=user_ids, is_active=True)
-    return dict(active.values_list("pk", "password"))
+#: What sessions that have not expired say, sealed as they are.
+SESSIONS = Select(
+    lambda: Session.objects.filter(
+        pk__in=parameters(Session, "session_key", "keys"), expire_date__gt=parameter(Session, "expire_date", "now")
+    ).values_list("session_key", "session_data")
+)
+#: The sealed passwords of those who are active.
+PASSWORDS = Select(
+    lambda: User.objects.filter(pk__in=parameters(User, "id", "users"), is_active=True).values_list("pk", "password")
+)
+#: Not also by user: of two lists SQLite tries each pair.
+MEMBERS = Select(
+    lambda: Membership.objects.filter(
+        conversation_id__in=parameters(Membership, "conversation", "conversations")
+    ).values_list("user_id", "conversation_id")
+)
 
 
 def _memberships(places: list[Place]) -> set[tuple[int, str]]:
     looked_at = {place.conversation_id for place in places if place.conversation_id}
-    if not looked_at:
-        return set()
-    # Not also by user: of two lists SQLite tries each pair.
-    rows = Membership.objects.filter(conversation_id__in=looked_at)
-    return {(user_id, str(pk)) for user_id, pk in rows.values_list("user_id", "conversation_id")}
+    return {(user_id, str(pk)) for user_id, pk in MEMBERS.rows(conversations=looked_at)} if looked_at else set()
 
 
 @lru_cache(maxsize=10_000)

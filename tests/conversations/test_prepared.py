@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from conversations.models import Change, Conversation, Membership, Message, Role
-from conversations.prepared import Parameter, Select, Update, insert, parameter
+from conversations.prepared import Parameter, Select, Update, insert, parameter, parameters
 from conversations.search import SearchTerms
 from conversations.status import Status
 
@@ -133,3 +133,33 @@ def test_what_a_question_costs_in_statements_does_not_grow(conversation: Convers
         statements()
     assert statements() == few
     assert Change.objects.filter(conversation=conversation).count() == Conversation.objects.get().version
+
+
+LISTED = Select(
+    lambda: (
+        Membership.objects.filter(
+            conversation_id__in=parameters(Membership, "conversation", "conversations"),
+            user_id__in=parameters(Membership, "user", "users"),
+        )
+        .order_by("conversation_id")
+        .values_list("conversation_id", "user_id")
+    )
+)
+NAMED = Select(lambda: User.objects.filter(username__in=parameters(User, "username", "names")).values_list("pk"))
+
+
+def test_a_list_of_values_is_one_value(alice: User, bob: User) -> None:
+    mine, other = Conversation.start(alice), Conversation.start(alice)
+    Conversation.start(bob)
+    wanted = sorted([(mine.pk, alice.pk), (other.pk, alice.pk)])
+    # Strings and UUIDs name the same row, as in any query.
+    assert LISTED.rows(conversations=[str(mine.pk), other.pk], users={alice.pk}) == wanted
+    assert LISTED.rows(conversations=[mine.pk, other.pk], users=[bob.pk]) == []
+    assert LISTED.rows(conversations=[], users=[alice.pk]) == []
+    assert NAMED.rows(names=["bob", "it's \"nobody\", {} [] 你好 %s"]) == [(bob.pk,)]
+
+
+def test_a_list_may_have_more_values_than_a_statement_may_have_places(alice: User) -> None:
+    Conversation.start(alice)
+    many = [uuid.uuid4() for _ in range(40_000)]
+    assert LISTED.rows(conversations=many, users=[alice.pk]) == []
