@@ -170,11 +170,7 @@ async def test_a_phone_in_chinese_in_the_dark_is_told_that_it_is_signed_out(
         color_scheme="dark",
         locale="zh-CN",
     )
-    await visit.page.goto(visit.server.url)
-    await visit.page.locator("input[name=login]").fill("alice")
-    await visit.page.locator("input[name=password]").fill("correct horse battery staple")
-    await visit.page.locator("button.primary, button[type=submit]").first.click()
-    await visit.until_alive()
+    await visit.sign_in()
     await Session.objects.all().adelete()
     await expect(banner(visit)).to_contain_text("已退出登录")
     assert await visit.page.evaluate("document.documentElement.scrollWidth") <= 360

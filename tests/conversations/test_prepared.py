@@ -156,7 +156,7 @@ def test_a_list_of_values_is_one_value(alice: User, bob: User) -> None:
     assert LISTED.rows(conversations=[str(mine.pk), other.pk], users={alice.pk}) == wanted
     assert LISTED.rows(conversations=[mine.pk, other.pk], users=[bob.pk]) == []
     assert LISTED.rows(conversations=[], users=[alice.pk]) == []
-    assert NAMED.rows(names=["bob", "it's \"nobody\", {} [] 你好 %s"]) == [(bob.pk,)]
+    assert NAMED.rows(names=["bob", 'it\'s "nobody", {} [] 你好 %s']) == [(bob.pk,)]
 
 
 def test_a_list_may_have_more_values_than_a_statement_may_have_places(alice: User) -> None:
