@@ -474,7 +474,8 @@ class Person:
                 tab.texts.get(reply, ""),
                 tab.reasonings.get(reply, ""),
                 [(end["status"], end["length"], end["sha256"]) for end in tab.endings.get(reply, ())],
-                tab is stayed,
+                # What a newer snapshot has left out is forgotten, as on the page: nobody waits for the rest of it.
+                tab is stayed and reply in tab.statuses,
             )
             for tab in [*self.tabs, self.tab]
             for reply in {*tab.texts, *tab.reasonings, *tab.endings}

@@ -58,7 +58,7 @@ class Seen:
     reasoning: str
     #: (status, length, sha256) of each `reply_ended`.
     endings: list[tuple[str, int, str]]
-    #: The client stayed to the end, so it has to have all of it.
+    #: The client stayed to the end and shows the reply, so it has to have all of it.
     stayed: bool
 
 
