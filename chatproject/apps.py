@@ -5,7 +5,7 @@ from chatproject import databases
 
 
 class ChatProjectConfig(AppConfig):
-    """An app without models: the commands `setup` and `runserver`, the checks of the installation, the admin of people."""
+    """The commands `setup` and `runserver`, the checks of the installation, the admin of people and their language."""
 
     name = "chatproject"
     verbose_name = "Parley"

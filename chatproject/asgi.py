@@ -36,7 +36,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await live(receive, send)
     else:
         process.start()
-        await router({**scope, "line": line_under(send)}, receive, send)
+        scope["line"] = line_under(send)
+        await router(scope, receive, send)
 
 
 async def live(receive: Any, send: Any) -> None:

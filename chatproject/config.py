@@ -97,6 +97,8 @@ class Config(BaseModel):
     system_prompt: str = ""
     max_length: int = number(0, 0, 10_000_000)
     context_tokens: int = number(16_000, 256, 100_000_000)
+    titles: bool = True
+    title_model: str = ""
 
     # the server
     host: str = "127.0.0.1"
@@ -127,11 +129,16 @@ class Config(BaseModel):
     message_characters: int = number(200_000, 1, 10_000_000)
     reply_characters: int = number(4_000_000, 1, 100_000_000)
     title_characters: int = number(200, 1, 200)
+    system_prompt_characters: int = number(20_000, 1, 40_000)
+    prompt_characters: int = number(20_000, 1, 1_000_000)
+    prompts_per_user: int = number(200, 1, 10_000)
     running_per_user: int = number(5, 1, 10_000)
     sockets_per_user: int = number(50, 1, 100_000)
     frames_per_minute: int = number(600, 1, 1_000_000)
+    temporary_minutes: int = number(60, 1, 10_080)
     page_messages: int = number(50, 1, 1000)
     sidebar_conversations: int = number(50, 1, 1000)
+    undo_seconds: float = seconds(60, 2_592_000, least=0)
 
     # fine tuning of the stream
     frame_milliseconds: int = number(16, 0, 10_000)

@@ -18,7 +18,6 @@ SERVED = [
     ("npm/markdown-it", "markdown-it/dist/browser"),
     ("npm/dompurify", "dompurify/dist"),
     ("npm/morphdom", "morphdom/dist"),
-    ("npm/remend", "remend/dist"),
     ("npm/katex", "katex/dist"),
     ("npm/highlightjs", "@highlightjs/cdn-assets/es"),
 ]
@@ -36,18 +35,23 @@ def static_folders() -> list[tuple[str, Path]]:
     return [(prefix, NODE_MODULES / folder) for prefix, folder in SERVED]
 
 
-def missing_packages(directory: Path = BASE_DIR) -> list[str]:
-    """The packages of package-lock.json that are absent, or there in another version."""
+def missing_packages(directory: Path = BASE_DIR, for_checks: bool = False) -> list[str]:
+    """The packages of package-lock.json that are absent, or there in another version; of those that only the checks of
+    the repository need, where they are asked for."""
     return [
         path.removeprefix("node_modules/")
         for path, package in _locked(directory / "package-lock.json").items()
-        if path and _installed_version(directory / path) != package.get("version")
+        if path and _is_wanted(package, for_checks) and _installed_version(directory / path) != package.get("version")
     ]
 
 
 def _locked(path: Path) -> dict[str, dict[str, Any]]:
     packages: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))["packages"]
-    return {path: package for path, package in packages.items() if not package.get("optional")}
+    return packages
+
+
+def _is_wanted(package: dict[str, Any], for_checks: bool) -> bool:
+    return not package.get("optional") and (for_checks or not package.get("dev"))
 
 
 def _installed_version(package: Path) -> str | None:
@@ -57,17 +61,18 @@ def _installed_version(package: Path) -> str | None:
         return None
 
 
-def ensure_packages(say: Callable[[str], object], directory: Path = BASE_DIR) -> None:
+def ensure_packages(say: Callable[[str], object], directory: Path = BASE_DIR, for_checks: bool = False) -> None:
     """Install what is missing, and Node before it if need be; raise NPMError when that cannot be done."""
-    if not missing_packages(directory):
+    if not missing_packages(directory, for_checks):
         return
     say("Installing the npm packages of the page …")
+    without = [] if for_checks else ["--omit=dev"]
     _run(
-        [*npm_command(say), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        [*npm_command(say), "ci", "--ignore-scripts", "--no-audit", "--no-fund", *without],
         directory,
         "npm could not install them",
     )
-    still_missing = missing_packages(directory)
+    still_missing = missing_packages(directory, for_checks)
     if still_missing:
         raise NPMError(
             f"npm ran, but these packages are not there: {', '.join(still_missing)}. Delete node_modules and try again."

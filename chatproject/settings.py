@@ -20,7 +20,8 @@ ALLOWED_HOSTS = [*CHAT.allowed_hosts, "localhost", "127.0.0.1"]
 
 INSTALLED_APPS = [
     "chatproject",  # first, because its runserver builds on that of daphne, which must stand before staticfiles
-    "daphne",
+    # It loads Twisted, which takes as long as all the rest of the start: only where it serves.
+    *(["daphne"] if "runserver" in sys.argv else []),
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -41,10 +42,10 @@ MIDDLEWARE = [
     "servestatic.middleware.ServeStaticMiddleware",
     "chatproject.middleware.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "chatproject.middleware.Language",  # behind the one that knows who it is
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

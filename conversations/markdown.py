@@ -4,6 +4,7 @@ The page's own renderer takes over from there; both read CommonMark with tables,
 through and bare links, and neither lets any HTML of a model through.
 """
 
+import re
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ ATTRIBUTES = {
     "ul": {"class"},
 }
 
+
+SAFE_LINK = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
 #: Looking for bare links costs the square of their number.
 MOST_LINKS = 100
@@ -63,9 +66,15 @@ def _renderer(linkify: bool) -> MarkdownIt:
     renderer = MarkdownIt("commonmark", {"html": False, "linkify": linkify})
     renderer.enable(["table", "strikethrough", *(["linkify"] if linkify else [])])
     renderer.use(tasklists_plugin)
+    renderer.validateLink = _is_safe_link  # type: ignore[method-assign]
     renderer.add_render_rule("image", _image_as_link)
     renderer.add_render_rule("link_open", _link_open)
     return renderer
+
+
+def _is_safe_link(url: str) -> bool:
+    """Whether a link leads to another site or to a mailbox; the page's own renderer makes none of any other, either."""
+    return bool(SAFE_LINK.match(url.strip()))
 
 
 def _image_as_link(self, tokens: list[Token], index: int, options, env) -> str:  # type: ignore[no-untyped-def]

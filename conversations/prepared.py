@@ -13,11 +13,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, models
 from django.db.models import sql
 from django.db.models.expressions import Expression
+
+M = TypeVar("M", bound=models.Model)
 
 Values = dict[str, Any]
 
@@ -85,7 +87,7 @@ def _bound(value: Any, given: Values) -> Any:
 
 
 class Select:
-    """A query whose rows are read again and again. `build` returns it, with `values_list`."""
+    """A query whose rows are read again and again; `build` returns it."""
 
     def __init__(self, build: Callable[[], models.QuerySet[Any, Any]]) -> None:
         self._statement = cache(lambda vendor: _select(build()))
@@ -96,6 +98,11 @@ class Select:
             statement.send(cursor, given)
             rows = cursor.fetchall()
         return [statement.converted(row) for row in rows] if statement.converters else rows
+
+    def instances(self, model: type[M], **given: Any) -> list[M]:
+        """Return the rows as objects of `model`, for a query that names no columns."""
+        names = [field.attname for field in model._meta.concrete_fields]
+        return [model.from_db(connection.alias, names, row) for row in self.rows(**given)]
 
 
 class Update:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,13 @@ CHARACTERS_AT_ONCE = 20_000
 PAGES_PER_STEP = 50
 #: What is found in so many messages is found often.
 OFTEN = 10_000
+#: So many of the newest hits are looked at first, and so many next, before all of them are collected.
+FIRST_HITS = (100, 1_000)
+#: A beginning is asked for as the words that begin so, if they are no more than
+MOST_WORDS = 60
+LAST_LETTER = "\U0010ffff"
+#: Behind the key of every message.
+NO_KEY = 2**63 - 1
 #: The word that is being typed is found from so many letters on; fewer begin most of all words.
 SHORTEST_BEGINNING = 3
 
@@ -83,13 +90,13 @@ def terms_of(text: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Query:
-    """What a person looks for: terms, and the beginning of one."""
+    """What a person looks for: terms, and beginnings of some."""
 
     terms: tuple[str, ...]
-    beginning: str = ""
+    beginnings: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.terms or self.beginning)
+        return bool(self.terms or self.beginnings)
 
 
 def parse(query: str) -> Query:
@@ -100,7 +107,18 @@ def parse(query: str) -> Query:
     if not chunks or not is_being_typed(text, chunks[-1]):
         return Query(tuple(terms))
     beginning = required(chunks[-1])[-1]
-    return Query(tuple(term for term in terms if term != beginning), beginning)
+    return Query(tuple(term for term in terms if term != beginning), (beginning,))
+
+
+def parse_each(words: Iterable[str]) -> Query:
+    """Read words each of which may go on."""
+    asked = [parse(word) for word in words]
+    terms = dict.fromkeys(term for each in asked for term in each.terms)
+    return Query(tuple(terms), tuple(dict.fromkeys(begun for each in asked for begun in each.beginnings)))
+
+
+def as_query(query: str | Query) -> Query:
+    return parse(query) if isinstance(query, str) else query
 
 
 def required(words: Sequence[str]) -> list[str]:
@@ -264,11 +282,80 @@ def _empty_journal(cursor: CursorWrapper) -> bool:
 # Searching
 
 
-def matching(query: str, messages: QuerySet[Message]) -> QuerySet[Message]:
-    """Of `messages` those that a query finds. `order_by("-pk")` gives the newest first, which needs no sorting: the index
-    is in that order too. A rank would, and would have to look at every hit for it."""
-    asked = parse(query)
+def matching(query: str | Query, messages: QuerySet[Message]) -> QuerySet[Message]:
+    """Of `messages` those that a query finds, in any order. All hits are collected for it: for the newest of many see
+    `newest`."""
+    asked = as_query(query)
     return messages.filter(has_terms(asked)) if asked else messages.none()
+
+
+def matching_of_few(query: str, messages: QuerySet[Message]) -> QuerySet[Message]:
+    """The same where `messages` are few and the hits are many: each of the few is looked at."""
+    asked = parse(query)
+    return messages.filter(Exists(entries_with(asked).filter(pk=OuterRef("pk")))) if asked else messages.none()
+
+
+def newest(
+    query: str | Query,
+    messages: QuerySet[Message],
+    count: int,
+    before: int | None = None,
+    few: Callable[[], QuerySet[Message] | None] = lambda: None,
+) -> list[int]:
+    """Return the keys of the newest `count` of `messages` that a query finds and that are older than `before`, newest first.
+
+    The hits are read from the newest on, and no further than it takes: a word that is said often costs no more in a long
+    history than in a short one. Where few of the hits are among `messages`, all of them are collected; or, if `few` gives
+    the same messages because they are not many, each of those is looked at.
+    """
+    asked = as_query(query)
+    if not asked:
+        return []
+    found: list[int] = []
+    for limit in FIRST_HITS if can_begin_with_newest(asked) else ():
+        keys = newest_hits(asked, limit, before)
+        seen = messages.filter(pk__in=keys).order_by("-pk").values_list("pk", flat=True)
+        found += seen[: count - len(found)]
+        if len(found) == count or len(keys) < limit:
+            return found
+        before = keys[-1]
+    older = Q() if before is None else Q(pk__lt=before)
+    if (some := few()) is not None:
+        # In no order: for that, a database might look at all messages there are.
+        hit = Exists(entries_with(asked).filter(pk=OuterRef("pk")))
+        return found + sorted(some.filter(hit, older).values_list("pk", flat=True), reverse=True)[: count - len(found)]
+    rest = messages.filter(has_terms(asked), older).order_by("-pk").values_list("pk", flat=True)
+    return found + list(rest[: count - len(found)])
+
+
+def can_begin_with_newest(query: Query) -> bool:
+    """SQLite's index has its hits in order. That of PostgreSQL has not: there it is the messages that are read in order,
+    which pays where many of them are hits."""
+    return connection.vendor == "sqlite" or is_often_said(query)
+
+
+def newest_hits(query: Query, limit: int, before: int | None) -> list[int]:
+    """Return the keys of the newest messages with the terms of a query, newest first."""
+    if connection.vendor == "postgresql":
+        # Joined to an empty vector it is no longer what the index was made for: read in the order of the keys.
+        sql = "SELECT message_id FROM conversations_searchterms WHERE (terms || ''::tsvector) @@ %s::tsquery"
+        params: list[Any] = [as_tsquery(query)]
+        if before is not None:
+            sql, params = f"{sql} AND message_id < %s", [*params, before]
+        sql += " ORDER BY message_id DESC LIMIT %s"
+    else:
+        last = NO_KEY if before is None else before
+        has_parts, parts = in_terms(query)
+        # Each part gives its keys in order, and the two are merged as they come.
+        sql = f"""
+            SELECT rowid FROM {INDEX} WHERE {INDEX} MATCH %s AND rowid < %s UNION ALL
+            SELECT message_id FROM conversations_searchfresh CROSS JOIN conversations_searchterms USING (message_id)
+            WHERE message_id < %s AND {has_parts} ORDER BY 1 DESC LIMIT %s
+            """  # noqa: S608 - the names are ours
+        params = [written_out(query), last, last, *parts]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*params, limit])
+        return [key for (key,) in cursor.fetchall()]
 
 
 def said(query: str) -> Q:
@@ -281,9 +368,9 @@ def has_terms(query: Query) -> Q:
     return Q(pk__in=hits(query))
 
 
-def is_often_said(query: str) -> bool:
+def is_often_said(query: str | Query) -> bool:
     """Do so many messages have it that it is better to try what is wanted, one by one, than to begin with all of them?"""
-    asked = parse(query)
+    asked = as_query(query)
     if not asked:
         return False
     found = hits(asked)
@@ -300,8 +387,7 @@ def hits(query: Query) -> RawSQL:
         return RawSQL(
             "SELECT message_id FROM conversations_searchterms WHERE terms @@ %s::tsquery", [as_tsquery(query)]
         )
-    parts = [f" {term} " for term in query.terms] + [f" {query.beginning}"] * bool(query.beginning)
-    has_parts = " AND ".join(["instr(terms, %s) > 0"] * len(parts))
+    has_parts, parts = in_terms(query)
     # CROSS JOIN: from the few that are new to their terms, not from all terms to what is new.
     return RawSQL(  # noqa: S611 - the query is passed apart
         f"""
@@ -309,110 +395,38 @@ def hits(query: Query) -> RawSQL:
         SELECT message_id FROM conversations_searchfresh CROSS JOIN conversations_searchterms USING (message_id)
         WHERE {has_parts}
         """,  # noqa: S608 - the names are ours
-        [as_fts5(query), *parts],
+        [written_out(query), *parts],
     )
 
 
-# Terms are letters, digits and lines below: nothing in them is syntax.
+def entries_with(query: Query) -> QuerySet[SearchTerms]:
+    """Return the entries with the terms of a query, for those whose keys are known: each is looked at."""
+    condition, params = in_terms(query)
+    if connection.vendor == "postgresql":
+        condition, params = "(terms || ''::tsvector) @@ %s::tsquery", [as_tsquery(query)]
+    return SearchTerms.objects.filter(RawSQL(condition, params, models.BooleanField()))  # noqa: S611 - passed apart
+
+
+def in_terms(query: Query) -> tuple[str, list[str]]:
+    """Return the condition on an entry of SQLite that has the terms of a query, and its parameters."""
+    parts = [f" {term} " for term in query.terms] + [f" {begun}" for begun in query.beginnings]
+    return " AND ".join(["instr(terms, %s) > 0"] * len(parts)), parts
+
+
+def written_out(query: Query) -> str:
+    """Return what FTS5 is asked, with the words themselves instead of a beginning, where they are few: it reads the hits of
+    words in order and as far as they are wanted, but of a beginning it has to collect all of them first."""
+    # Terms are letters, digits and lines below: nothing in them is syntax.
+    return " AND ".join([*(f'"{term}"' for term in query.terms), *map(words_begun, query.beginnings)])
+
+
+def words_begun(beginning: str) -> str:
+    with connection.cursor() as cursor:
+        words = "SELECT term FROM conversations_searchwords WHERE term >= %s AND term < %s LIMIT %s"
+        cursor.execute(words, [beginning, beginning + LAST_LETTER, MOST_WORDS + 1])
+        begun = [f'"{term}"' for (term,) in cursor.fetchall()]
+    return f"({' OR '.join(begun)})" if 0 < len(begun) <= MOST_WORDS else f'"{beginning}" *'
 
 
 def as_tsquery(query: Query) -> str:
-    return " & ".join([f"'{term}'" for term in query.terms] + [f"'{query.beginning}':*"] * bool(query.beginning))
-
-
-def as_fts5(query: Query) -> str:
-    return " AND ".join([f'"{term}"' for term in query.terms] + [f'"{query.beginning}" *'] * bool(query.beginning))
-
-
-# Showing
-
-
-BLANK = re.compile(r"\s")
-
-
-@dataclass(frozen=True)
-class Excerpt:
-    """A part of a text on one line, and where in it the hits are: `(start, end)`, in code points."""
-
-    text: str
-    marks: list[tuple[int, int]]
-
-
-def excerpt(text: str, query: str, length: int = 160) -> Excerpt:
-    """Return at most `length` characters around the first hit; of a text without any, its beginning."""
-    marks = marks_in(text, query)
-    start = beginning_of_part(text, marks[0][0] - length // 4, length // 8) if marks else 0
-    end = end_of_part(text, start + length, length // 8)
-    before, after = "…" * (start > 0), "…" * (end < len(text))
-    shift = len(before) - start
-    return Excerpt(
-        before + BLANK.sub(" ", text[start:end]) + after,
-        [(first + shift, min(last, end) + shift) for first, last in marks if first < end],
-    )
-
-
-def beginning_of_part(text: str, place: int, near: int) -> int:
-    """Return where the next word begins, if that is near."""
-    if place <= 0:
-        return 0
-    blank = BLANK.search(text, place - 1, place + near)
-    return blank.end() if blank else place
-
-
-def end_of_part(text: str, place: int, near: int) -> int:
-    """Return where the last word ends, if that is near."""
-    if place >= len(text):
-        return len(text)
-    blanks = list(BLANK.finditer(text, max(place - near, 0), place + 1))
-    return blanks[-1].start() if blanks else place
-
-
-def marks_in(text: str, query: str) -> list[tuple[int, int]]:
-    """Return where a text has what a query looks for, in order, and none within another."""
-    pattern = pattern_of(parse(query))
-    if pattern is None:
-        return []
-    said, starts, ends = with_places(text[:LONGEST_TEXT])
-    marks: list[tuple[int, int]] = []
-    for found in pattern.finditer(said):
-        start, end = starts[found.start(1)], ends[found.end(1) - 1]
-        if marks and start <= marks[-1][1]:
-            start, end = marks[-1][0], max(marks.pop()[1], end)
-        marks.append((start, end))
-    return marks
-
-
-# A letter with what is put on it: accents, Hangul's vowels and finals, marks of kana.
-LETTER = re.compile("(?s).[\u0300-\u036f\u1160-\u11ff\u3099\u309a\uff9e\uff9f]*")
-
-
-def with_places(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
-    """Return a text as it is compared, and where each of its characters begins and ends in `text`."""
-    whole = folded(text)
-    if len(whole) == len(text):
-        return whole, range(len(text)), range(1, len(text) + 1)
-    letters = [(folded(letter[0]), letter) for letter in LETTER.finditer(text)]
-    return (
-        "".join(shown for shown, _ in letters),
-        [letter.start() for shown, letter in letters for _ in shown],
-        [letter.end() for shown, letter in letters for _ in shown],
-    )
-
-
-def pattern_of(query: Query) -> re.Pattern[str] | None:
-    """Return what finds the terms of a query in a text, those that overlap too."""
-    if not query:
-        return None
-    wholes = [f"{in_text(term)}{END}" for term in sorted(query.terms, key=len, reverse=True)]
-    beginnings = [in_text(query.beginning)] if query.beginning else []
-    return re.compile(f"(?=({'|'.join([*beginnings, *wholes])}))")
-
-
-#: Behind the last letter of a word. What needs no blanks ends anywhere.
-END = rf"(?:(?<=[{WITHOUT_BLANKS}])|(?![^\W_{WITHOUT_BLANKS}]))"
-BEGINNING = rf"(?:(?=[{WITHOUT_BLANKS}])|(?<![^\W_{WITHOUT_BLANKS}]))"
-
-
-def in_text(term: str) -> str:
-    """Return the pattern of a word, or of two with punctuation between them."""
-    return BEGINNING + r"(?:(?!\s)[\W_])*".join(term.split("_"))
+    return " & ".join([*(f"'{term}'" for term in query.terms), *(f"'{begun}':*" for begun in query.beginnings)])

@@ -15,7 +15,8 @@ import msgspec
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from .models import BEGINNING, Change, Conversation, Message, grown_texts
+from .finding import Found
+from .models import BEGINNING, Change, Conversation, Message, feedback_of, grown_texts
 from .text import beginning_of
 
 Json = dict[str, Any]
@@ -24,6 +25,9 @@ PROTOCOL = 1
 
 #: Characters of the messages of one page: what a reader takes in over some minutes.
 PAGE_CHARACTERS = 100_000
+#: What is brought at once to whoever looks for a message far above: so many messages, and none ahead of so many characters.
+MANY_MESSAGES = 500
+MANY_CHARACTERS = 1_000_000
 #: What one event brings of each part of a message, in bytes as JSON; the rest follows as deltas.
 LARGEST_PART = 32 * 1024
 #: The messages in a snapshot that is sent, and the running replies beside them, in bytes as JSON.
@@ -108,6 +112,9 @@ def conversation_as_json(conversation: Conversation) -> Json:
         "id": str(conversation.pk),
         "title": conversation.title,
         "model": conversation.model,
+        "system_prompt": conversation.system_prompt,
+        "parameters": conversation.parameters or {},
+        "temporary": conversation.is_temporary,
         "role": conversation.my_role,
         "head": None if conversation.head_id is None else str(conversation.head_id),
     }
@@ -119,6 +126,8 @@ def sidebar_entry(conversation: Any) -> Json:
         "id": str(conversation.pk),
         "title": conversation.title,
         "updated_at": time_as_json(conversation.updated_at),
+        "shelf": conversation.my_shelf,
+        "folder": conversation.my_folder,
         "running": conversation.running,
         "unread": conversation.version > conversation.seen_version,
     }
@@ -128,6 +137,15 @@ def page_as_json(conversation: Conversation, before: Message | None = None) -> t
     """Return a page of the shown branch, oldest first, and whether older ones exist."""
     size = settings.CHAT.page_messages
     shown = _newest_that_fit(conversation.branch(size, before, PAGE_CHARACTERS + 1))
+    return messages_as_json(shown), has_older(shown)
+
+
+def pages_as_json(conversation: Conversation, before: Message, through: Message) -> tuple[list[Json], bool]:
+    """Return the messages of the shown branch ahead of `before`, oldest first, as far as `through` with some ahead of it,
+    but no more than some pages of them; and whether older ones exist."""
+    shown = conversation.branch(MANY_MESSAGES, before, MANY_CHARACTERS)
+    first = next((place for place, message in enumerate(shown) if message.pk == through.pk), 0)
+    shown = shown[max(first - settings.CHAT.page_messages // 4, 0) :]
     return messages_as_json(shown), has_older(shown)
 
 
@@ -186,10 +204,19 @@ def _snapshot(conversation: Conversation, user: User, messages: list[Json], more
         "conversation": conversation_as_json(conversation),
         "you": user_as_json(user),
         "members": [user_as_json(member) for member in members],
-        "messages": messages,
+        "messages": with_feedback(messages, user),
         "more": more,
         "replies": replies,
     }
+
+
+def with_feedback(messages: list[Json], user: User) -> list[Json]:
+    """Add to each message what this reader thinks of it: `feedback`, where there is any."""
+    given = feedback_of(user, [int(message["id"]) for message in messages if message["role"] == Message.Role.ASSISTANT])
+    for message in messages:
+        if value := given.get(int(message["id"])):
+            message["feedback"] = value
+    return messages
 
 
 def running_replies(conversation: Conversation) -> list[Json]:
@@ -277,3 +304,28 @@ _CHANGES = {
     Change.Kind.CONVERSATION_CHANGED: _conversation_changed,
     Change.Kind.REPLY_ENDED: _reply_ended,
 }
+
+
+def found_as_json(found: Found) -> Json:
+    """Return what a search has found: conversations by their titles, messages with the part of their text that shows why.
+    `marks` are the places of the hits in `text`, from and to, in code points."""
+    return {
+        "conversations": [
+            {"id": str(each.pk), "title": each.title, "updated_at": time_as_json(each.updated_at)}
+            for each in found.conversations
+        ],
+        "messages": [
+            {
+                "id": str(hit.message.pk),
+                "conversation": str(hit.message.conversation_id),
+                "title": hit.message.conversation.title,
+                "role": hit.message.role,
+                "author": user_as_json(hit.message.author) if hit.message.author else None,
+                "created_at": time_as_json(hit.message.created_at),
+                "text": hit.excerpt.text,
+                "marks": hit.excerpt.marks,
+            }
+            for hit in found.hits
+        ],
+        "more": found.more,
+    }

@@ -27,7 +27,7 @@ from conversations.prepared import Select, parameter, parameters
 from .events import Close
 
 #: Between two of them others may use the thread.
-PLACES_AT_ONCE = 5_000
+PLACES_AT_ONCE = 500
 
 
 class Place(NamedTuple):
@@ -81,7 +81,7 @@ PASSWORDS = Select(
 #: Not also by user: of two lists SQLite tries each pair.
 MEMBERS = Select(
     lambda: Membership.objects.filter(
-        conversation_id__in=parameters(Membership, "conversation", "conversations")
+        conversation_id__in=parameters(Membership, "conversation", "conversations"), conversation__deleted_at=None
     ).values_list("user_id", "conversation_id")
 )
 

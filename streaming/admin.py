@@ -34,10 +34,10 @@ from django.views.decorators.http import require_POST
 from conversations.admin import MessageAdmin as HistoryMessageAdmin
 from conversations.models import Message
 
+from .endpoint import Endpoint
 from .keys import Locked
 from .models import APIKey, Provider, Run, origin
 from .probe import Probe, probe
-from .upstream import Endpoint
 
 #: Models whose names a test tells.
 NAMES_TO_TELL = 5
@@ -190,6 +190,13 @@ class ProviderAdmin(ProviderModelAdmin):
             )
         ]
         return [*own, *super().get_urls()]
+
+    def get_changelist_formset(self, request: HttpRequest, **kwargs: Any) -> Any:
+        """Name the fields of the list, which have no labels there."""
+        formset = super().get_changelist_formset(request, **kwargs)
+        for field in formset.form.base_fields.values():
+            field.widget.attrs["aria-label"] = field.label
+        return formset
 
     # Columns
 

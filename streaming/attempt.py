@@ -7,17 +7,22 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from .chunks import DONE, BadChunk, parse_chunk
+from .endpoint import Endpoint, Request, UpstreamError, error_in_stream
 from .jobs import Job, request_for
 from .models import Run
 from .remedies import USUAL, Dialect, Remedy, remedy_for
 from .reply import Reply
 from .sse import EventStream, EventTooLarge
 from .store import Writer
-from .upstream import Endpoint, Request, Upstream, UpstreamError, error_in_stream
+from .timing import Timing
+
+if TYPE_CHECKING:
+    from .upstream import Upstream
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,7 @@ class Running:
     job: Job
     reply: Reply
     writer: Writer
+    timing: Timing
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     why: str = ""  # stop, lost or drain: what the event was set for
     clock: asyncio.Timeout | None = None
@@ -130,7 +136,10 @@ def receive(
         if chunk.error:
             raise error_in_stream(chunk.error, endpoint, reply.has_spoken)
     if spoke:
-        running.last_token = asyncio.get_running_loop().time()
+        running.last_token = now = asyncio.get_running_loop().time()
+        if running.timing.spoke is None:
+            said = reply.said
+            running.timing.receive(said["reasoning"].end > 0, said["text"].end > len(reply.prefix), now)
         gained(running.writer)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from conversations.prepared import Select
+
 from .demo import MODEL as DEMO_MODEL
+from .endpoint import Endpoint
 from .keys import Locked
-from .models import Provider
-from .upstream import Endpoint
+from .models import APIKey, Provider
 
 log = logging.getLogger(__name__)
 
@@ -34,24 +37,34 @@ def endpoints() -> list[Endpoint]:
     Providers of the admin come first, then config.yaml's; where there is neither, the
     built-in demo answers.
     """
-    found = [endpoint for p in _providers() if (endpoint := _of_provider(p))]
+    found = list(_of_providers())
     if settings.CHAT.app_key or settings.CHAT.base_url:
         found.append(_of_config())
     return found or [Endpoint("demo", "", models=(DEMO_MODEL,))]
 
 
-def _providers() -> list[Provider]:
-    return list(Provider.objects.filter(enabled=True).prefetch_related("keys"))
+PROVIDERS = Select(lambda: Provider.objects.filter(enabled=True))
+KEYS = Select(lambda: APIKey.objects.filter(provider__enabled=True))
 
 
-def _of_provider(provider: Provider) -> Endpoint | None:
+def _of_providers() -> Iterator[Endpoint]:
+    if not (providers := PROVIDERS.instances(Provider)):
+        return
+    keys: defaultdict[int, list[APIKey]] = defaultdict(list)
+    for key in KEYS.instances(APIKey):
+        keys[key.provider_id].append(key)
+    for provider in providers:
+        if endpoint := _of_provider(provider, keys[provider.pk]):
+            yield endpoint
+
+
+def _of_provider(provider: Provider, keys: list[APIKey]) -> Endpoint | None:
     endpoint = Endpoint(
         provider.name,
         provider.base_url,
         provider_id=provider.pk,
         models=_offered(provider.base_url, provider.model_names),
     )
-    keys = list(provider.keys.all())
     for key in keys:
         if key.enabled:
             try:

@@ -115,8 +115,9 @@ class CatchingUp:
             return
         ends = self._ends_of_mirrors()
         versions, pieces = await self._threads.run(readings.load_newest, list(self._rooms), ends)
-        for pk, room in list(self._rooms.items()):
-            await self.load(room, versions.get(pk, 0))
+        behind = [room for pk, room in self._rooms.items() if versions.get(pk, 0) > room.version]
+        for room in behind:
+            await self.load(room, versions[room.pk])
         self._receive_pieces(pieces)
 
     def fill_gaps(self) -> None:

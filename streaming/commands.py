@@ -65,8 +65,20 @@ def _select_branch(command: events.SelectBranch, conversation: Conversation, use
     conversation.select_branch(user, command.message)
 
 
+def _delete_branch(command: events.DeleteBranch, conversation: Conversation, user: User) -> None:
+    conversation.delete_branch(user, command.message)
+
+
 def _rename(command: events.RenameConversation, conversation: Conversation, user: User) -> None:
     conversation.rename(user, command.title)
+
+
+def _change_settings(command: events.ChangeSettings, conversation: Conversation, user: User) -> None:
+    conversation.change_settings(user, command.system_prompt, command.parameters)
+
+
+def _keep(command: events.KeepConversation, conversation: Conversation, user: User) -> None:
+    conversation.keep(user)
 
 
 HANDLERS: dict[
@@ -79,5 +91,8 @@ HANDLERS: dict[
     events.ContinueReply: _continue_reply,
     events.StopReply: _stop_reply,
     events.SelectBranch: _select_branch,
+    events.DeleteBranch: _delete_branch,
     events.RenameConversation: _rename,
+    events.ChangeSettings: _change_settings,
+    events.KeepConversation: _keep,
 }

@@ -23,6 +23,7 @@ from conversations.refusals import Refused
 from conversations.text import key_in
 
 from . import events, process
+from .bell import Bell
 from .bookmark import Bookmark
 from .commands import UNAVAILABLE, carry_out
 from .cursors import Reader
@@ -95,7 +96,7 @@ class TabConsumer(AsyncWebsocketConsumer):
             await self.close(Close.TOO_MANY, "5")
             return
         self.hub = here.hub
-        self.woken = asyncio.Event()
+        self.woken = Bell()
         self.reader = Reader(
             self.woken.set,
             user_id=self.user.pk,
@@ -191,7 +192,8 @@ class ConversationConsumer(TabConsumer):
     async def may_look(self) -> bool:
         pk = self.scope["url_route"]["kwargs"]["pk"]
         visible = Conversation.objects.visible_to(self.user)
-        self.conversation = await visible.filter(pk=pk).afirst()
+        # Commands load what they have to know under their lock; nothing else is kept for as long as the socket lives.
+        self.conversation = await visible.filter(pk=pk).only("pk").afirst()
         return self.conversation is not None
 
     async def tell_first(self, reader: Reader) -> None:

@@ -9,7 +9,6 @@ there is room for it on the way to that reader.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -94,13 +93,14 @@ class Reader:
         # Where it stands
         self._have: dict[int, Have] = {}
         self._lacks: dict[int, Have] = {}
-        # What it wants from the store, what is being read for it, what was
+        # What it wants from the store, what is being read for it, what was. Lists, here and below: an empty queue of the
+        # library takes as much memory as a thirtieth of a socket, and these are short.
         self._wanted = Wanted()
         self._awaited: Wanted | None = None
-        self._catch_up: deque[Entry] = deque()
+        self._catch_up: list[Entry] = []
         self._window: str | None = None
         # What has no place in a text
-        self._answers: deque[str] = deque()
+        self._answers: list[str] = []
         self._sidebar: dict[str, str] = {}
         self._waits: dict[int, str] = {}
         # What is on its way
@@ -108,7 +108,7 @@ class Reader:
         self._max = max_unacked
         self._for_answers = min(FOR_ANSWERS, max_unacked // 4)
         self._for_catch_up = min(LARGEST_CATCH_UP, max_unacked // 2)
-        self._unacked: deque[int] = deque()
+        self._unacked: list[int] = []
         self._unacked_size = 0
         self._acked = 0
         self.waiting_size = 0
@@ -206,7 +206,7 @@ class Reader:
             # Only news counts: who repeats an old number takes nothing in.
             self.blocked_since = None
         while self._acked < frames:
-            self._unacked_size -= self._unacked.popleft()
+            self._unacked_size -= self._unacked.pop(0)
             self._acked += 1
         self.wake()
         return True
@@ -250,7 +250,7 @@ class Reader:
     def _next_that_waits(self) -> str | None:
         """What was made for this reader costs as much here as on its way."""
         if self._answers and (self._has_begun or self.close_code is not None):
-            return self._answers.popleft()
+            return self._answers.pop(0)
         if self.close_code is not None:
             # It may be somebody who has just lost the right to know.
             return None
@@ -258,7 +258,7 @@ class Reader:
             frame, self._window = self._window, None
             return frame
         if self._catch_up and not self._lacks_the_rest_of(self._catch_up[0]):
-            return self._pass(self._catch_up.popleft())
+            return self._pass(self._catch_up.pop(0))
         if self._sidebar and self._has_begun and self.blocked_since is None and self._has_room_for(0):
             return self._sidebar.pop(next(iter(self._sidebar)))
         return None

@@ -19,6 +19,7 @@ from django.db import Error
 from django.http import HttpRequest
 
 from . import events, process, readings
+from .bell import Bell
 from .bookmark import Bookmark
 from .commands import UNAVAILABLE
 from .consumers import places_in
@@ -56,7 +57,7 @@ class Listener:
         self.held = _bookmark(request)
         self.told = self.held or Bookmark()
         self.mark = ""
-        self.woken = asyncio.Event()
+        self.woken = Bell()
         self.watch = Watch(scope.get("line") or Line(), settings.CHAT.ack_seconds)
         self.reader = Reader(
             self.wake,

@@ -53,6 +53,7 @@ class Hint:
     VERSION = "conversation.version"  # conversation, version
     REMOVED = "conversation.removed"  # conversation
     SIDEBAR = "user.sidebar"  # user, conversation, gone
+    FEEDBACK = "user.feedback"  # user, conversation, frame
     ACCESS = "user.access"  # user
     STOP = "reply.stop"  # reply
     QUEUED = "reply.queued"  # reply
@@ -102,8 +103,21 @@ class SelectBranch(Command, kw_only=True):
     message: str
 
 
+class DeleteBranch(Command, kw_only=True):
+    message: str
+
+
 class RenameConversation(Command, kw_only=True):
     title: str
+
+
+class ChangeSettings(Command, kw_only=True):
+    system_prompt: str | None = None
+    parameters: dict[str, Any] = {}
+
+
+class KeepConversation(Command):
+    pass
 
 
 class Have(msgspec.Struct):
@@ -137,7 +151,10 @@ COMMANDS: dict[str, type[Command]] = {
     "continue_reply": ContinueReply,
     "edit_message": EditMessage,
     "select_branch": SelectBranch,
+    "delete_branch": DeleteBranch,
     "rename_conversation": RenameConversation,
+    "change_settings": ChangeSettings,
+    "keep_conversation": KeepConversation,
     "sync": Sync,
     "ack": Ack,
     "ping": Ping,
@@ -231,6 +248,10 @@ def reply_delta(reply: int, part: str, start: int, text: str) -> str:
 
 def reply_waiting(reply: int, reason: str, until: str) -> str:
     return encode({"type": "reply_waiting", "reply": str(reply), "reason": reason, "until": until})
+
+
+def feedback_changed(message: int, value: str | None) -> str:
+    return encode({"type": "feedback_changed", "message": str(message), "value": value})
 
 
 def command_done(command: Command, message: int | None = None, reply: int | None = None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import Error
 
 from . import access, events, readings
+from .bell import Bell
 from .catching_up import CatchingUp
 from .cursors import Reader
 from .events import Close, Hint, conversation_group, user_group
@@ -92,9 +93,9 @@ class Hub:
     def readers_of(self, user_id: int) -> int:
         return len(self._users.get(user_id, ()))
 
-    async def frames(self, reader: Reader, woken: asyncio.Event) -> AsyncIterator[str]:
-        """Yield what a reader is to be sent, until it is closed. `woken` is the event
-        that `reader.wake` sets."""
+    async def frames(self, reader: Reader, woken: Bell) -> AsyncIterator[str]:
+        """Yield what a reader is to be sent, until it is closed. `woken` is the bell
+        that `reader.wake` rings."""
         loop = asyncio.get_running_loop()
         help_on_its_way: asyncio.Task[None] | None = None
         while True:
@@ -197,6 +198,11 @@ class Hub:
         for reader in self._users.get(hint["user"], ()):
             reader.tell_sidebar(hint["conversation"], hint["frame"])
 
+    def _feedback(self, hint: dict[str, Any]) -> None:
+        for reader in self._users.get(hint["user"], ()):
+            if reader.room is not None and reader.room.pk == hint["conversation"]:
+                reader.tell(hint["frame"])
+
     def _access(self, hint: dict[str, Any]) -> None:
         readers = list(self._users.get(hint["user"], ()))
         if readers:
@@ -208,6 +214,7 @@ class Hub:
         Hint.VERSION: _version,
         Hint.REMOVED: _removed,
         Hint.SIDEBAR: _sidebar,
+        Hint.FEEDBACK: _feedback,
         Hint.ACCESS: _access,
     }
 
@@ -224,6 +231,10 @@ class Hub:
         if news is None or not self._catching_up.take(pk, news):
             self._version(hint)
         self._layer.say(conversation_group(pk), hint)
+        self.sidebar_changed(pk)
+
+    def sidebar_changed(self, pk: str) -> None:
+        """A line in the sidebar of all who are part of a conversation."""
         if pk not in self._sidebar_due:
             self._sidebar_due.add(pk)
             loop = asyncio.get_running_loop()
@@ -251,6 +262,13 @@ class Hub:
     def _tell_user(self, user_id: int, pk: str, frame: str) -> None:
         hint = {"type": Hint.SIDEBAR, "user": user_id, "conversation": pk, "frame": frame}
         self._sidebar(hint)
+        self._layer.say(user_group(user_id), hint)
+
+    def feedback_changed(self, pk: str, user_id: int, message: int, value: str | None) -> None:
+        """For all tabs of one person: what she thinks is told to nobody else."""
+        frame = events.feedback_changed(message, value)
+        hint = {"type": Hint.FEEDBACK, "user": user_id, "conversation": pk, "frame": frame}
+        self._feedback(hint)
         self._layer.say(user_group(user_id), hint)
 
     def access_changed(self, user_id: int) -> None:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import Error, models, transaction
 
-from conversations.locks import lock
-from conversations.models import Change, Conversation, Message, grown_texts, record_change
+from conversations.models import (
+    CONVERSATION_LOCK,
+    Change,
+    Conversation,
+    Message,
+    TitleFrom,
+    grown_texts,
+    record_change,
+)
 from conversations.prepared import Parameter, Select, parameter
 
 from . import catalogue, leases
+from .endpoint import Endpoint
 from .models import Run
 from .prompt import BYTES_PER_TOKEN, Prompt, Turn, build_prompt, shorter_budget
 from .refusals import Refusal
 from .remedies import USUAL, Dialect
 from .reply import Reply
-from .upstream import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +58,17 @@ class Job:
     prompt: Prompt
     endpoints: list[Endpoint]
     fit: Callable[[int], Prompt]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    #: What is asked, as far as the branch was read.
+    question: str = ""
+    #: Is the title of the conversation still the one that was made of its first question?
+    wants_title: bool = False
+
+    @property
+    def max_length(self) -> int:
+        """The longest reply, in tokens: what people ask for, but no more than the site allows. 0 is the server's own."""
+        limits = settings.CHAT.max_length, self.parameters.get("max_tokens", 0)
+        return min(filter(None, limits), default=0)
 
 
 def load_job(run: Run) -> Job:
@@ -68,7 +86,18 @@ def load_job(run: Run) -> Job:
     prompt = fit(settings.CHAT.context_tokens)
     if prompt.sight is not None:
         note_sight(run, prompt.sight)
-    return Job(conversation.pk, reply.model, prefix, prompt, catalogue.endpoints(), fit)
+    endpoints = [*(run.endpoints or catalogue.endpoints())]
+    return Job(
+        conversation.pk,
+        reply.model,
+        prefix,
+        prompt,
+        endpoints,
+        fit,
+        conversation.parameters or {},
+        question=rows[-1][2] if rows else "",
+        wants_title=conversation.title_from == TitleFrom.TEXT,
+    )
 
 
 @dataclass(frozen=True)
@@ -81,27 +110,42 @@ class Ready:
     is_counted: bool = False
 
 
+def begin(reply: Message, owner: str) -> None:
+    """Own a reply from its birth, in the transaction that queues it. Where it is known whom to ask, that is written down
+    with it and the attempt counted; what only a server can tell, the runner finds out."""
+    endpoints: list[Endpoint] = []
+    found = None
+    try:
+        endpoints = catalogue.endpoints()
+        found = None if any(map(catalogue.is_unknown, endpoints)) else catalogue.find(reply.model, endpoints)
+    except Error:
+        raise
+    except Exception:
+        # A provider that only a hand in the database can have made. The reply says so; the question is kept.
+        log.exception("who can be asked for reply %s is not known", reply.pk)
+    Run.begin(reply, owner, found[0] if found else None).endpoints = endpoints
+    if found:
+        leases.name_asked(reply, *found)
+
+
 def ready(reply: Message) -> Ready | None:
     """Return what there is to do for a reply that was just queued, read by whoever committed it; None where it is not owned
-    here. What cannot be known without asking a server, or just now, the runner finds out."""
+    here."""
     run = Run.begun_with(reply)
     if run is None:
         return None
-    job = None
     try:
-        job = load_job(run)
-        found = None if any(map(catalogue.is_unknown, job.endpoints)) else catalogue.find(job.model, job.endpoints)
-        return Ready(run, job, found is not None and leases.count_attempt(run, *found))
+        return Ready(run, load_job(run), run.attempts > 0)
     except Exception as error:
         # The database went away behind the commit, say. Nobody who is told of the commit may be held up by it.
         log.warning("reply %s is begun later: %r", reply.pk, error)
-        return Ready(run, job)
+        return Ready(run, None, run.attempts > 0)
 
 
 def shortened(job: Job, refusal: Refusal) -> Job | None:
     """Return the job with less of its conversation, as its refusal asks for; None where
     there is nothing left to leave out."""
-    budget = shorter_budget(job.prompt.tokens, refusal.context_limit, refusal.counted_tokens, settings.CHAT.max_length)
+    budget = shorter_budget(job.prompt.tokens, refusal.context_limit, refusal.counted_tokens, job.max_length)
     prompt = job.fit(budget)
     return replace(job, prompt=prompt) if len(prompt.messages) < len(job.prompt.messages) else None
 
@@ -121,7 +165,7 @@ def note_sight(run: Run, sight: int) -> None:
     conversation_id = run.reply.conversation_id
     with transaction.atomic():
         # Who takes two locks takes that of the conversation first, here as elsewhere.
-        lock(Conversation.objects.filter(pk=conversation_id))
+        CONVERSATION_LOCK.take(pk=conversation_id)
         changed = Message.objects.running().filter(run__in=run.mine())
         if changed.update(sight_id=sight):
             record_change(
@@ -136,6 +180,6 @@ def request_for(job: Job, endpoint: Endpoint, model: str, dialect: Dialect = USU
     request: dict[str, Any] = {"model": model, "messages": job.prompt.messages}
     if dialect.tells_usage:
         request["stream_options"] = {"include_usage": True}
-    if settings.CHAT.max_length:
-        request |= endpoint.length_limit(settings.CHAT.max_length, dialect.length)
-    return request
+    if job.max_length:
+        request |= endpoint.length_limit(job.max_length, dialect.length)
+    return request | dialect.known_of(job.parameters)

@@ -22,8 +22,8 @@ from conversations.status import Status
 
 from . import owners
 from .duty import WEB, Duty
+from .endpoint import Endpoint
 from .models import LEASE, Run, lease_end
-from .upstream import Endpoint
 
 #: A database that takes longer than this to answer has kept others waiting as well.
 SLOW_SECONDS = 1.0
@@ -107,17 +107,20 @@ ASKED_OF = Update(
 
 def count_attempt(run: Run, endpoint: Endpoint, model: str) -> bool:
     """Count a POST before it is made. False where the lease is lost."""
-    named = {"model": model[:200], "provider": endpoint.name[:200]}
     with transaction.atomic():
         # Not F("attempts") + 1: what was committed without our hearing of it is done again.
         asked = {"attempts": run.attempts + 1, "provider": endpoint.provider_id, "api_key": endpoint.key_id}
         if not ATTEMPT.run(**run.lease, **asked):
             return False
-        ASKED_OF.run(pk=run.reply_id, **named)
+        name_asked(run.reply, endpoint, model)
     run.attempts += 1
-    for name, value in named.items():
-        setattr(run.reply, name, value)
     return True
+
+
+def name_asked(reply: Message, endpoint: Endpoint, model: str) -> None:
+    """Write down with a reply who is asked for it."""
+    reply.model, reply.provider = model[:200], endpoint.name[:200]
+    ASKED_OF.run(pk=reply.pk, model=reply.model, provider=reply.provider)
 
 
 def note_wait(run: Run, until: Any, reason: str) -> None:

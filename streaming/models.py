@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -15,11 +17,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from conversations.locks import lock
+from conversations.locks import Lock
 from conversations.models import Conversation, Message
 from conversations.prepared import insert, parameter
 
 from . import keys
+from .endpoint import Endpoint
 
 
 def validate_base_url(url: str) -> None:
@@ -168,6 +171,11 @@ class Run(models.Model):
     first_token_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
 
+    #: Of a run that was begun a moment ago: who can be asked.
+    endpoints: Sequence[Endpoint] = ()
+    #: Of a run that ends here: how long it took, see `Timing`. Kept with the usage of its message.
+    times: Mapping[str, int] = MappingProxyType({})
+
     objects = RunQuerySet.as_manager()
 
     class Meta:
@@ -200,18 +208,21 @@ class Run(models.Model):
         with transaction.atomic():
             # Who deletes a conversation has its lock, and would stumble over a run that is
             # made after the others have been found.
-            lock(Conversation.objects.filter(messages=reply_id))
+            LOCK_BY_REPLY.take(reply=reply_id)
             if not running.exists():
                 return False
             cls.objects.get_or_create(reply_id=reply_id)
         return True
 
     @classmethod
-    def begin(cls, reply: Message, owner: str) -> Run:
-        """Make the run of a reply in the transaction that queues it, owned from its birth: nobody has to claim it."""
+    def begin(cls, reply: Message, owner: str, asked: Endpoint | None) -> Run:
+        """Make the run of a reply in the transaction that queues it, owned from its birth: nobody has to claim it. Where it
+        is known who will be `asked`, the first attempt is counted."""
         # When it was queued is the database's time, too.
         until = reply.created_at + timedelta(seconds=settings.CHAT.lease_seconds)
         run = cls(reply=reply, owner=owner, epoch=1, lease_until=until, started_at=reply.created_at)
+        if asked is not None:
+            run.attempts, run.provider_id, run.api_key_id = 1, asked.provider_id, asked.key_id
         insert(run)
         return run
 
@@ -237,3 +248,5 @@ def lease_end() -> Any:
 
 #: The places of a lease in a statement.
 LEASE = {name: parameter(Run, name) for name in ("reply", "owner", "epoch")}
+#: The conversation of a reply.
+LOCK_BY_REPLY = Lock(lambda: Conversation.objects.filter(messages=parameter(Message, "id", "reply")))

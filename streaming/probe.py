@@ -10,14 +10,18 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from .catalogue import OPENAI_MODELS
 from .chunks import DONE, BadChunk, parse_chunk
+from .endpoint import Endpoint, Request, UpstreamError, error_in_stream
 from .remedies import USUAL, Remedy, remedy_for
 from .sse import EventStream, EventTooLarge
-from .upstream import Endpoint, Request, Upstream, UpstreamError, error_in_stream
+
+if TYPE_CHECKING:
+    from .upstream import Upstream
 
 #: A person waits in front of the answer.
 CONNECT_SECONDS = 5.0
@@ -49,6 +53,9 @@ class Probe:
 
 async def probe(endpoint: Endpoint, model: str = "") -> Probe:
     """Ask `endpoint` what it offers and `model` (else the first that is likely to chat) for a word."""
+    # Not with the pages of the admin: the SDK takes most of a second to import.
+    from .upstream import Upstream
+
     connect_seconds = min(CONNECT_SECONDS, settings.CHAT.connect_seconds)
     upstream = Upstream(endpoint.base_url, connect_seconds)
     try:

@@ -30,12 +30,15 @@ T = TypeVar("T")
 
 #: Of each second, for what the search has put off.
 SECONDS_FOR_THE_INDEX = 0.05
+#: How late a deleted conversation may be erased, at the most.
+SECONDS_BETWEEN_ERASURES = 5.0
 
 
 class Process:
     """The hub, the runner and the chores of one event loop."""
 
     def __init__(self, duty: Duty) -> None:
+        from .forgetting import Forgetting
         from .hub import Hub
         from .layer import Layer
         from .runner import Runner
@@ -52,14 +55,17 @@ class Process:
         self.hub: Hub = Hub(self.layer, self.threads)
         self.store = Store(settings.CHAT.frame_milliseconds / 1000, self.hub.publish)
         self.runner: Runner = Runner(self.name, self.store, self.hub, self.threads, duty)
+        self.forgetting = Forgetting(self.hub, self.command)
         self._chores = [
             asyncio.create_task(self.store.commit_gains(), name="store"),
             asyncio.create_task(self.layer.listen(self._receive_hint), name="layer"),
+            asyncio.create_task(self.runner.get_ready(), name="get_ready"),
             *(self._every(seconds, chore) for seconds, chore in self._timetable()),
         ]
 
     def _timetable(self) -> list[tuple[float, Callable[[], Coroutine[Any, Any, None]]]]:
         from .catalogue import LIST_SECONDS
+        from .forgetting import SECONDS_BETWEEN
 
         return [
             (0.5, self.runner.renew_leases),
@@ -68,6 +74,8 @@ class Process:
             (1.0, self.hub.close_slow_readers),
             (LIST_SECONDS, self.runner.refresh_models),
             (1.0, self.tend_index),
+            (SECONDS_BETWEEN_ERASURES, self.erase_deleted),
+            (SECONDS_BETWEEN, self.forgetting.look),
             # A right that has gone is felt within a second: half of it is for the look.
             (0.5, self.hub.recheck_everybody),
         ]
@@ -91,6 +99,13 @@ class Process:
 
         end = self.loop.time() + SECONDS_FOR_THE_INDEX
         while await self.command(search.tend_index_once) and self.loop.time() < end:
+            pass
+
+    async def erase_deleted(self) -> None:
+        """Erase what was deleted a while ago, one after the other."""
+        from conversations.models import Conversation
+
+        while await self.command(Conversation.erase_due):
             pass
 
     def _receive_hint(self, hint: dict[str, Any]) -> None:

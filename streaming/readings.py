@@ -22,7 +22,7 @@ from conversations.models import (
     add_beginnings,
     grown_texts,
 )
-from conversations.prepared import Select, parameter
+from conversations.prepared import Select, parameter, parameters
 
 from . import access, events
 from .cursors import CatchUp, Wanted, size_of
@@ -208,9 +208,16 @@ def load_window(pk: int, part: str, start: int, size: int) -> str:
     return found.first() or ""
 
 
+VERSIONS = Select(
+    lambda: Conversation.objects.filter(pk__in=parameters(Conversation, "id", "pks")).values_list("pk", "version")
+)
+
+
 def load_versions(pks: list[str]) -> dict[str, int]:
-    rows = Conversation.objects.filter(pk__in=pks).values_list("pk", "version")
-    return {str(pk): version for pk, version in rows}
+    """Return the versions of these conversations, of those that still exist."""
+    # What so many need at once in order to be read would stay with the process for ever.
+    some = (pks[first : first + access.PLACES_AT_ONCE] for first in range(0, len(pks), access.PLACES_AT_ONCE))
+    return {str(pk): version for each in some for pk, version in VERSIONS.rows(pks=each)}
 
 
 class StoredPiece(NamedTuple):
@@ -247,8 +254,7 @@ def _pieces_behind(rows: Sequence[tuple[int, Part, int]]) -> list[StoredPiece]:
 
 
 def load_newest(pks: list[str], ends: dict[int, Have]) -> tuple[dict[str, int], list[StoredPiece]]:
-    """Return all that the safety net asks for, in two queries: the versions of these conversations, and the pieces
-    behind these ends."""
+    """Return all that the safety net asks for: the versions of these conversations, and the pieces behind these ends."""
     return load_versions(pks), load_pieces(ends)
 
 
@@ -261,18 +267,27 @@ class Line(NamedTuple):
     updated_at: datetime
     version: int
     seen_version: int
+    my_shelf: str
+    my_folder: str | None
     running: bool
 
 
 LINES = Select(
     lambda: (
-        Membership.objects.filter(conversation=parameter(Membership, "conversation", "pk"))
+        # What was deleted, or is temporary, has no line.
+        Membership.objects.filter(
+            conversation=parameter(Membership, "conversation", "pk"),
+            conversation__deleted_at=None,
+            conversation__looked_at=None,
+        )
         .annotate(running=Exists(Message.objects.running().filter(conversation=OuterRef("conversation"))))
         .order_by("pk")
         .values_list(
             "user",
             *(f"conversation__{name}" for name in ("id", "title", "updated_at", "version")),
             "seen_version",
+            "shelf",
+            "folder",
             "running",
         )
     )

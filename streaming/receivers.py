@@ -16,7 +16,7 @@ from django.db.models.signals import post_delete, post_save
 from conversations import signals
 from conversations.models import Change, Membership, Message
 
-from . import jobs, process, readings
+from . import jobs, leases, process, readings
 from .models import Run
 
 
@@ -24,8 +24,11 @@ def connect() -> None:
     signals.changed.connect(_changed)
     signals.queueing.connect(_queueing)
     signals.reply_queued.connect(_reply_queued)
+    signals.deleting.connect(_deleting)
     signals.removing.connect(_removing)
     signals.removed.connect(_removed)
+    signals.shelved.connect(_shelved)
+    signals.judged.connect(_judged)
     signals.access_changed.connect(_access_changed)
     post_save.connect(_user_saved, sender=get_user_model())
     post_delete.connect(_user_deleted, sender=get_user_model())
@@ -45,12 +48,24 @@ def _queueing(reply: Message, **kwargs: Any) -> None:
     """Whoever takes the question runs the reply: its lease is part of what is committed."""
     here = process.current()
     if here and here.runner.takes_new:
-        Run.begin(reply, here.name)
+        jobs.begin(reply, here.name)
 
 
 def _reply_queued(reply: Message, **kwargs: Any) -> None:
     if here := process.current():
         here.soon(here.runner.reply_queued, reply.pk, jobs.ready(reply))
+
+
+def _deleting(conversation_id: Any, **kwargs: Any) -> None:
+    """Nobody can read on: what is being written is stopped, and what was said is kept for whoever takes the deletion back."""
+    for pk in Message.objects.running().filter(conversation_id=conversation_id).values_list("pk", flat=True):
+        leases.request_stop(pk)
+        transaction.on_commit(partial(_stop, pk))
+
+
+def _stop(reply_id: int) -> None:
+    if here := process.current():
+        here.soon(here.runner.stop_reply, reply_id)
 
 
 def _removing(conversation_id: Any, **kwargs: Any) -> None:
@@ -62,6 +77,16 @@ def _removing(conversation_id: Any, **kwargs: Any) -> None:
 def _removed(conversation_id: Any, user_ids: list[int], **kwargs: Any) -> None:
     if here := process.current():
         here.soon(here.hub.conversation_removed, str(conversation_id), user_ids)
+
+
+def _shelved(conversation_id: Any, **kwargs: Any) -> None:
+    if here := process.current():
+        here.soon(here.hub.sidebar_changed, str(conversation_id))
+
+
+def _judged(conversation_id: Any, message_id: int, user_id: int, value: str | None, **kwargs: Any) -> None:
+    if here := process.current():
+        here.soon(here.hub.feedback_changed, str(conversation_id), user_id, message_id, value)
 
 
 def _access_changed(user_id: int, **kwargs: Any) -> None:

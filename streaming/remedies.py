@@ -20,7 +20,18 @@ LENGTHS = ("max_tokens", "max_completion_tokens")
 class Remedy(StrEnum):
     NO_USAGE = "no_usage"  # leave out stream_options
     OTHER_LENGTH = "other_length"  # call the limit of the reply by its other name
+    NO_TOP_P = "no_top_p"  # leave out what somebody has set for the conversation
+    NO_TEMPERATURE = "no_temperature"
+    NO_EFFORT = "no_reasoning_effort"
     SHORTER = "shorter"  # show the model less of the conversation
+
+
+#: What people may set, and a model need not know: one that reasons often knows no temperature, and others no effort.
+OPTIONAL = {
+    "top_p": Remedy.NO_TOP_P,
+    "temperature": Remedy.NO_TEMPERATURE,
+    "reasoning_effort": Remedy.NO_EFFORT,
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,8 @@ class Dialect:
 
     tells_usage: bool = True
     length: str = ""  # the name of the limit of the reply, where it is not the usual one
+    #: `("temperature", 0.2)`. With its value: of an effort, say, a model may know three out of six.
+    refused: frozenset[tuple[str, Any]] = frozenset()
 
     def after(self, remedy: Remedy, request: Mapping[str, Any]) -> Dialect:
         """Return the dialect in which the refused request is made once more."""
@@ -36,7 +49,14 @@ class Dialect:
             return replace(self, tells_usage=False)
         if remedy is Remedy.OTHER_LENGTH:
             return replace(self, length=next(name for name in LENGTHS if name not in request))
-        return self
+        named = {(name, request[name]) for name, cure in OPTIONAL.items() if cure is remedy}
+        return replace(self, refused=self.refused | named) if named else self
+
+    def known_of(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what of these a request may say: not what was refused before. The limit of the reply has a way of its own."""
+        return {
+            name: value for name, value in parameters.items() if name in OPTIONAL and (name, value) not in self.refused
+        }
 
 
 USUAL = Dialect()
@@ -49,6 +69,9 @@ def remedy_for(refusal: Refusal, request: Mapping[str, Any]) -> Remedy | None:
             return Remedy.NO_USAGE
         if any(name in request and LENGTH[name].search(refusal.words) for name in LENGTHS):
             return Remedy.OTHER_LENGTH
+        for name, remedy in OPTIONAL.items():
+            if name in request and NAMES[name].search(refusal.words):
+                return remedy
     return Remedy.SHORTER if refusal.is_too_long else None
 
 
@@ -58,6 +81,12 @@ COMPLAINING = frozenset({400, 422, 500, 501})
 COMPLAINT = re.compile(
     r"unknown|unrecogni[sz]ed|unsupported|unexpected|not (supported|permitted|allowed|recogni[sz]ed)|does ?n[o']t support"
     r"|extra[_ ](forbidden|fields|inputs)|additional propert|only allowed|not a valid (field|parameter|argument)|不支持"
+    r"|deprecated|only [\d.]+ is allowed|may only be set|cannot both be"
 )
 USAGE = re.compile(r"stream_?options?|include_usage")
 LENGTH = {name: re.compile(rf"\b{name}\b") for name in LENGTHS}
+NAMES = {
+    "top_p": re.compile(r"\btop[_-]?p\b"),
+    "temperature": re.compile(r"\btemperature\b"),
+    "reasoning_effort": re.compile(r"\breasoning([_.]effort)?\b|\bthinking\b"),
+}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -132,7 +131,7 @@ class Room:
         self.version = version or 0
         #: Has it been found out at which version the conversation is? 0 is one, too.
         self.is_known = version is not None
-        self.log: deque[Entry] = deque()
+        self.log: list[Entry] = []
         self._size = 0
         self.replies: dict[int, LiveReply] = {}
         self.readers: set[Reader] = set()
@@ -142,7 +141,7 @@ class Room:
         self._size += entry.size
         self._let_go_of_texts()
         while len(self.log) > LONGEST_LOG or (self._size > LARGEST_LOG and len(self.log) > 1):
-            self._size -= self.log.popleft().size
+            self._size -= self.log.pop(0).size
         self.version, self.is_known = entry.version, True
         if entry.reply is not None:
             self.replies.pop(entry.reply, None)

@@ -21,9 +21,10 @@ from django.utils import timezone
 from conversations.status import Status
 from conversations.wire import time_as_json
 
-from . import catalogue, demo, leases, retry
+from . import catalogue, leases, retry
 from .attempt import Question, Running, listen
 from .duty import WEB, Duty
+from .endpoint import Endpoint, UpstreamError
 from .events import Hint
 from .hub import Hub
 from .jobs import Job, Ready, load_job, load_reply, note_sight, shortened
@@ -34,7 +35,9 @@ from .remedies import Remedy
 from .reply import Ending, Reply
 from .store import Store, Writer
 from .threads import DatabaseThreads
-from .upstream import Endpoint, UpstreamError, Upstreams
+from .timing import Timing
+from .titles import Titles
+from .upstreams import Upstreams
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,9 @@ SECONDS_TO_LET_GO = 5.0
 LONGEST_GAP = 3.0
 #: How long owners are then left to renew their leases; they try at least every two seconds.
 SECONDS_TO_RENEW = 5.0
+
+#: After the start: the first page is there by then.
+SECONDS_UNTIL_READY = 1.0
 
 STOPPED = Ending(Status.STOPPED)
 LEFT_BEHIND = (
@@ -65,8 +71,8 @@ class Runner:
         self._threads = threads
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._running: dict[int, Running] = {}
-        self._upstreams = Upstreams(settings.CHAT.connect_seconds)
-        self._demo = demo.Server()
+        self._upstreams = Upstreams(settings.CHAT.connect_seconds, threads)
+        self._titles = Titles(threads, self._upstreams, self._endpoint)
         self._draining = False
         self._drain_clock: asyncio.Timeout | None = None
         #: Called after each look at what nobody runs: a sign of life.
@@ -136,6 +142,7 @@ class Runner:
         """Start nothing more. Give back at once what has not begun to speak, for others to
         run; give the rest `seconds` to end, then end it with what it has said."""
         self._draining = True
+        await self._titles.close()
         for running in list(self._running.values()):
             if not running.first_byte:
                 running.interrupt("drain")
@@ -163,10 +170,15 @@ class Runner:
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._titles.close()
         await self._upstreams.close()
-        await self._demo.close()
 
     # Chores
+
+    async def get_ready(self) -> None:
+        """Load what asks models, once those who wait for a page have it."""
+        await asyncio.sleep(SECONDS_UNTIL_READY)
+        await self._upstreams.load()
 
     async def renew_leases(self) -> None:
         """Keep the leases of what runs here; see who was asked to stop by a hint that
@@ -262,7 +274,9 @@ class Runner:
             job = await self._threads.insist(load_job, run)
         reply = Reply(job.prefix, settings.CHAT.reply_characters)
         writer = Writer(run, job.conversation_id, reply, lambda: None)
-        running = Running(run, job, reply, writer, is_counted=ready is not None and ready.is_counted)
+        waited = 0.0 if ready else (timezone.now() - run.started_at).total_seconds()
+        timing = Timing(asyncio.get_running_loop().time() - max(waited, 0.0))
+        running = Running(run, job, reply, writer, timing, is_counted=ready is not None and ready.is_counted)
         writer.on_lost = lambda: running.interrupt("lost")
         self._running[run.reply_id] = running
         self._hub.begin(writer)
@@ -282,7 +296,7 @@ class Runner:
             endpoint, model = await self._endpoint(running.job)
         except UpstreamError as error:
             return reply.broken_off(error.code, error.detail, error.retryable)
-        question = Question(self._upstreams.at(endpoint.base_url), endpoint, model)
+        question = Question(await self._upstreams.at(endpoint.base_url), endpoint, model)
         while not running.stop.is_set():
             if not running.is_counted and not await self._count(running, endpoint, model):
                 break
@@ -381,12 +395,13 @@ class Runner:
             raise UpstreamError("model_not_found", "The model of this reply is not offered here (any more).")
         endpoint, model = found
         if not endpoint.base_url:
-            endpoint = Endpoint(endpoint.name, await self._demo.base_url())
+            endpoint = Endpoint(endpoint.name, await self._upstreams.demo_url())
         return endpoint, model
 
     async def _ask_for_models(self, endpoint: Endpoint) -> None:
         try:
-            models = await self._upstreams.at(endpoint.base_url).models(endpoint)
+            upstream = await self._upstreams.at(endpoint.base_url)
+            models = await upstream.models(endpoint)
         except UpstreamError:
             models = []  # logged there; the request itself will tell the person
         catalogue.remember_models(endpoint, models)
@@ -407,4 +422,6 @@ class Runner:
             run.prompt_tokens = running.job.prompt.tokens
             run.completion_tokens = estimated_tokens(text + str(reply.said["reasoning"]))
             run.estimated = True
-        await self._store.finish(running.writer, ending)
+        run.times = running.timing.in_milliseconds(asyncio.get_running_loop().time())
+        if await self._store.finish(running.writer, ending) and ending.status == Status.DONE:
+            self._titles.improve(running.job, text)

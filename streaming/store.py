@@ -20,9 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 from django.db import OperationalError, connection, connections, transaction
 from django.db.models.functions import Now
 
-from conversations import search
-from conversations.locks import lock
-from conversations.models import Change, Conversation, Message, Piece, record_change
+from conversations.models import CONVERSATION_LOCK, Change, Message, Piece, record_change
 from conversations.prepared import Update, parameter
 from conversations.refusals import Refused
 from conversations.status import Status
@@ -323,7 +321,7 @@ def end_reply(run: Run, conversation_id: Any, texts: dict[Any, str], ending: End
     """
     with transaction.atomic():
         # Who takes two locks takes that of the conversation first, here as elsewhere.
-        lock(Conversation.objects.filter(pk=conversation_id))
+        CONVERSATION_LOCK.take(pk=conversation_id)
         spent = {name: getattr(run, name) for name in ("prompt_tokens", "completion_tokens", "estimated")}
         if not END_RUN.run(**run.lease, **spent):
             return False
@@ -341,9 +339,8 @@ def end_reply(run: Run, conversation_id: Any, texts: dict[Any, str], ending: End
         reply = run.reply
         for name, value in said.items():
             setattr(reply, name, value)
-        search.index(run.reply_id, texts["text"])
         Piece.objects.filter(reply_id=run.reply_id).delete()
-        record_change(conversation_id, Change.Kind.REPLY_ENDED, message=reply)
+        record_change(conversation_id, Change.Kind.REPLY_ENDED, message=reply, said=texts["text"])
     return True
 
 
@@ -355,4 +352,6 @@ def usage_as_json(run: Run) -> dict[str, Any] | None:
         "completion_tokens": run.completion_tokens,
         "cost": None,
         "estimated": run.estimated,
+        "attempts": run.attempts,
+        **run.times,
     }

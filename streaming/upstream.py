@@ -12,12 +12,9 @@ import asyncio
 import functools
 import json
 import logging
-import re
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -25,56 +22,11 @@ import httpx2
 import openai
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
-from .refusals import DAILY, NOT_A_STREAM, REFUSED, SERVER_ERROR, Refusal, read_error, read_refusal
+from .endpoint import Endpoint, Request, UpstreamError, as_error, scrubbed
+from .refusals import NOT_A_STREAM, read_error, read_refusal
 from .remedies import USUAL, Dialect
 
 log = logging.getLogger(__name__)
-
-Request = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where to ask, and with which key. `key` is never part of its repr."""
-
-    name: str
-    base_url: str
-    key: str = field(default="", repr=False)
-    provider_id: int | None = None
-    key_id: Any = None
-    models: tuple[str, ...] = ()
-
-    def length_limit(self, tokens: int, name: str = "") -> Request:
-        """Return the field of a request that ends a reply after so many tokens; `name` is
-        what it is called there, where that is known."""
-        # OpenAI's newer models refuse the old name, most other servers the new one.
-        is_openai = self.base_url.startswith("https://api.openai.com/")
-        return {name or ("max_completion_tokens" if is_openai else "max_tokens"): tokens}
-
-
-class UpstreamError(Exception):
-    """An upstream did not do what was asked.
-
-    `code` is a word for programs, `detail` a sentence for a person (it never quotes the
-    upstream, whose words may contain the key), `retryable` whether the same request may
-    fare better later, `retry_after` the seconds that it asked for, `refusal` what it said.
-    """
-
-    def __init__(
-        self,
-        code: str,
-        detail: str,
-        *,
-        retryable: bool = False,
-        retry_after: float | None = None,
-        refusal: Refusal | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.retryable = retryable
-        self.retry_after = retry_after
-        self.refusal = refusal
 
 
 @functools.cache
@@ -169,36 +121,6 @@ class Upstream:
         await self._client.close()
 
 
-class Upstreams:
-    """The upstreams of one process, made when they are first needed."""
-
-    def __init__(self, connect_seconds: float) -> None:
-        self._connect_seconds = connect_seconds
-        self._known: dict[str, Upstream] = {}
-
-    def at(self, base_url: str) -> Upstream:
-        if base_url not in self._known:
-            self._known[base_url] = Upstream(base_url, self._connect_seconds)
-        return self._known[base_url]
-
-    async def close(self) -> None:
-        for upstream in self._known.values():
-            await upstream.close()
-        self._known.clear()
-
-
-def error_in_stream(error: dict[str, Any], endpoint: Endpoint, has_spoken: bool = False) -> UpstreamError:
-    """Return what an error object means that came instead of a chunk."""
-    log.warning("%s: error in the stream: %s", endpoint.name, _scrubbed(error, endpoint))
-    refusal = read_error(error)
-    meant = _as_error(refusal)
-    if has_spoken and refusal.meaning in (SERVER_ERROR, REFUSED):
-        meant.code, meant.detail = IN_THE_MIDDLE
-    return meant
-
-
-IN_THE_MIDDLE = ("upstream_error", "The model's server reported an error in the middle of its reply.")
-
 #: Keys come and go over the months that a process may live.
 MOST_CLIENTS = 100
 #: Of the body of a refusal. The SDK would read it to its end, however long that takes.
@@ -241,7 +163,7 @@ async def _check_kind(response: Any) -> None:
         # Some servers say 200 to everything, and mean what stands inside.
         body = _as_json(await _first_bytes(response.iter_bytes(), REFUSAL_BYTES))
         if isinstance(body, dict) and isinstance(body.get("error"), dict):
-            raise _as_error(read_error(body["error"]))
+            raise as_error(read_error(body["error"]))
     if kind in ("text/html", "application/json"):
         raise UpstreamError(*NOT_A_STREAM)
 
@@ -254,9 +176,9 @@ def _as_json(body: bytes) -> object:
 
 
 def _as_upstream_error(error: Exception, endpoint: Endpoint, has_begun: bool = False) -> UpstreamError:
-    log.warning("%s: %s: %s", endpoint.name, type(error).__name__, _scrubbed(error, endpoint))
+    log.warning("%s: %s: %s", endpoint.name, type(error).__name__, scrubbed(error, endpoint))
     if isinstance(error, openai.APIStatusError):
-        return _as_error(read_refusal(error.status_code, error.body, error.response.headers))
+        return as_error(read_refusal(error.status_code, error.body, error.response.headers))
     if has_begun and not isinstance(error, httpx2.DecodingError):
         return UpstreamError("cut_off", "The connection to the model broke.", retryable=True)
     for cause in _causes(error):
@@ -280,19 +202,3 @@ BREAKS: tuple[tuple[type[Exception], str, str], ...] = (
     (aiohttp.ClientConnectorError, "unreachable", "The model's server cannot be reached."),
     (aiohttp.ClientConnectionError, "hung_up", "The model's server closed the connection before it answered."),
 )
-
-
-def _as_error(refusal: Refusal) -> UpstreamError:
-    code, detail = refusal.meaning
-    asked = refusal.seconds_asked(datetime.now(UTC))
-    # Of a daily limit nobody knows when it is over, unless the server tells.
-    retryable = refusal.is_retryable and (refusal.meaning is not DAILY or asked is not None)
-    return UpstreamError(code, detail, retryable=retryable, retry_after=asked, refusal=refusal)
-
-
-def _scrubbed(words: object, endpoint: Endpoint) -> str:
-    """Return what an upstream said, fit for a log: shortened, without the key."""
-    text = str(words)
-    if endpoint.key:
-        text = text.replace(endpoint.key, "[key]")
-    return re.sub(r"\b(sk|key)-[\w*.-]{4,}", "[key]", text)[:500]

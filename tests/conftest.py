@@ -38,6 +38,8 @@ FAST = {
     "sockets_per_user": 1000,
     "frames_per_minute": 100_000,
     "drain_seconds": 0.2,
+    # They are asked for by POSTs, which many tests count.
+    "titles": False,
 }
 
 #: What a busy machine may be late, behind a second that is promised. What is not done at all is later than that.
@@ -174,7 +176,9 @@ class LiveServer:
         cookies = {}
         if user is not None:
             cookies[django_settings.SESSION_COOKIE_NAME] = await asession_of(user)
-        return httpx2.AsyncClient(base_url=self.url, cookies=cookies, trust_env=False)
+        # A connection is kept as long as the test takes, as a proxy would.
+        limits = httpx2.Limits(keepalive_expiry=120)
+        return httpx2.AsyncClient(base_url=self.url, cookies=cookies, trust_env=False, limits=limits)
 
     async def tab(self, user: User | None, conversation: Conversation | str, **options: Any) -> Tab:
         """A tab of somebody, not opened yet."""
@@ -303,7 +307,7 @@ async def starting_processes(upstream: Upstream) -> AsyncIterator[StartProcess]:
             "CHAT_MODELS": "small,large",
             **{f"CHAT_{name.upper()}": str(value) for name, value in FAST.items()},
         }
-        process = ServerProcess(kind, known | env)
+        process = ServerProcess(kind, known | env, forked=True)
         processes.append(process)
         await process.astart()
         return process

@@ -25,7 +25,7 @@ class LastingPostgres(PostgresServer):
     """As an administrator leaves it: what is committed survives `kill -9`. The tests' own may lose the last moments."""
 
     def command(self) -> list[str]:
-        return [*super().command(), "-c", "synchronous_commit=on"]
+        return [*super().command(), "-c", "synchronous_commit=on", "-c", "autovacuum=on"]
 
     def signal(self, number: signal.Signals) -> None:
         """To each of its processes: they have sessions of their own, so that no signal to a group reaches them."""

@@ -12,7 +12,8 @@ from typing import Literal
 
 from django.db import connection
 
-from tests.services import Server, dying_with_us
+from tests.forks import template
+from tests.services import Program, Server, dying_with_us
 
 ROOT = Path(__file__).resolve().parent.parent
 EXIT_SECONDS = 20.0
@@ -29,11 +30,13 @@ def database_url() -> str:
 
 
 class ServerProcess(Server):
-    """A web server, or a worker."""
+    """A web server, or a worker; `forked` from a process that has imported its libraries already, where that can be done."""
 
-    def __init__(self, kind: Kind = "uvicorn", env: dict[str, str] | None = None) -> None:
+    def __init__(self, kind: Kind = "uvicorn", env: dict[str, str] | None = None, forked: bool = False) -> None:
         super().__init__()
         self.kind = kind
+        # Twisted cannot be imported ahead, and what is on a path of its own is to be found there.
+        self.forked = forked and kind != "daphne" and "PYTHONPATH" not in (env or {})
         self.env = {"DATABASE_URL": database_url(), **(env or {})}
         self.directory = ROOT
 
@@ -45,14 +48,24 @@ class ServerProcess(Server):
         return {**os.environ, "PYTHONUNBUFFERED": "1", **self.env}
 
     def command(self) -> list[str]:
+        return [*dying_with_us(self.stop_signal), sys.executable, *self.words()]
+
+    def words(self) -> list[str]:
+        """The command, without that of Python."""
         if self.kind == "worker":
-            return [*dying_with_us(self.stop_signal), sys.executable, "manage.py", "runreplies", "--alive", self.alive]
+            return ["manage.py", "runreplies", "--alive", self.alive]
         application = "chatproject.asgi:application"
         address = {
             "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"],
             "daphne": ["daphne", "-b", "127.0.0.1", "-p", str(self.port), "-v", "0"],
         }[self.kind]
-        return [*dying_with_us(self.stop_signal), sys.executable, "-m", *address, application]
+        return ["-m", *address, application]
+
+    def run(self) -> Program:
+        if not self.forked:
+            return super().run()
+        log = self.folder / "log"
+        return template().start(self.words(), self.environment(), self.directory, log, self.stop_signal)
 
     @property
     def alive(self) -> str:

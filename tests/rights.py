@@ -52,7 +52,8 @@ def remove_member(name: str, session_key: str) -> None:
 
 
 def delete_conversation(name: str, session_key: str) -> None:
-    Conversation.objects.get(members__username=name).erase()
+    person = user(name)
+    Conversation.objects.get(members=person).remove(person)
 
 
 BY_MODELS: dict[str, Callable[[str, str], None]] = {

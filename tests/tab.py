@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, Self
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-WAIT_SECONDS = 10.0
+#: A machine that does four things at once may need it. What has come is not waited for.
+WAIT_SECONDS = 30.0
 ACK_FRAMES = 32
 ACK_SECONDS = 0.25
 PARTS = ("text", "reasoning")

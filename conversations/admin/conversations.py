@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import DELETION, LogEntry
@@ -24,19 +25,20 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.formats import localize
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Conversation, Membership, Message, Role
-from ..search import is_often_said, said
+from ..search import is_often_said, matching_of_few, said
 from ..status import Status
 from ..text import storable
 from .filters import (
     MemberPicked,
     ModelFilter,
     RunningFilter,
+    TemporaryFilter,
     named,
     searched,
 )
@@ -51,14 +53,23 @@ MOST_TO_ERASE = 200
 @admin.register(Conversation)
 class ConversationAdmin(History[Conversation]):
     list_display = ("name", "owner", "member_count", "message_count", "updated_at", "running_now")
-    list_filter = (RunningFilter, ModelFilter, "updated_at", MemberPicked)
+    list_filter = (RunningFilter, TemporaryFilter, ModelFilter, "updated_at", MemberPicked)
     date_hierarchy = "updated_at"
     ordering = ("-updated_at", "-pk")
     # What an index has in order.
     sortable_by = ("updated_at",)
     search_fields = ("title",)
     search_help_text = _("Finds words in the title, in the messages, and in the names of the members.")
-    fields = ("people", "shown_model", "system_prompt", "created_at", "updated_at", "all_messages")
+    fields = (
+        "people",
+        "stays",
+        "shown_model",
+        "system_prompt",
+        "parameters",
+        "created_at",
+        "updated_at",
+        "all_messages",
+    )
     readonly_fields = fields
     actions = ("erase",)
 
@@ -72,7 +83,11 @@ class ConversationAdmin(History[Conversation]):
         memberships = Membership.objects.select_related("user").order_by("pk")
         said = Message.objects.filter(conversation=OuterRef("pk")).order_by().values("conversation")
         count = Subquery(said.annotate(count=Count("*")).values("count"), output_field=IntegerField())
-        found = Conversation.objects.with_running().prefetch_related(Prefetch("membership_set", memberships))
+        found = (
+            Conversation.objects.with_running()
+            .filter(deleted_at=None)
+            .prefetch_related(Prefetch("membership_set", memberships))
+        )
         return found.defer("system_prompt").annotate(message_count=Coalesce(count, 0))
 
     def get_search_results(
@@ -87,7 +102,7 @@ class ConversationAdmin(History[Conversation]):
             titled = Q(title__icontains=storable(word))
             people = Membership.objects.filter(user__in=named(word)).values("conversation")
             if is_often_said(word):
-                here = Message.objects.filter(said(word), conversation=OuterRef("pk"))
+                here = matching_of_few(word, Message.objects.filter(conversation=OuterRef("pk")))
                 queryset = queryset.filter(Exists(here) | titled | Q(pk__in=people))
             else:
                 there = Message.objects.filter(said(word)).values("conversation")
@@ -97,8 +112,9 @@ class ConversationAdmin(History[Conversation]):
     # Columns
 
     @admin.display(description=_("title"))
-    def name(self, conversation: Conversation) -> str:
-        return str(conversation)
+    def name(self, conversation: Conversation) -> SafeString | str:
+        badge = format_html(' <span class="badge">{}</span>', gettext("temporary"))
+        return format_html("{}{}", conversation, badge) if conversation.is_temporary else str(conversation)
 
     @admin.display(description=_("owner"))
     def owner(self, conversation: Conversation) -> SafeString:
@@ -124,6 +140,13 @@ class ConversationAdmin(History[Conversation]):
     def people(self, conversation: Conversation) -> SafeString:
         members = conversation.membership_set.all()
         return format_html_join(", ", "{} ({})", ((user_link(m.user), m.get_role_display()) for m in members))
+
+    @admin.display(description=_("kept"))
+    def stays(self, conversation: Conversation) -> str:
+        if not conversation.is_temporary:
+            return gettext("yes")
+        words = gettext("No: it is erased %d minutes after nobody has it open any more.")
+        return words % settings.CHAT.temporary_minutes
 
     @admin.display(description=_("model"))
     def shown_model(self, conversation: Conversation) -> str:

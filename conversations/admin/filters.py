@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Conversation, Message
+from ..models import Conversation, Feedback, Message, Verdict
 from ..search import terms_of
 from ..text import storable
 from .words import STATUS_WORDS
@@ -72,6 +72,19 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.with_status(self.value()) if self.value() else queryset  # type: ignore[attr-defined]
 
 
+class FeedbackFilter(admin.SimpleListFilter):
+    title = _("feedback")
+    parameter_name = "feedback"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, Any]]:
+        return list(Verdict.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        # From what was said about replies, which is little, to these.
+        given = Feedback.objects.filter(value=self.value()).values("message")
+        return queryset.filter(pk__in=given) if self.value() else queryset
+
+
 class RunningFilter(admin.SimpleListFilter):
     title = _("replies")
     parameter_name = "running"
@@ -83,6 +96,17 @@ class RunningFilter(admin.SimpleListFilter):
         # From the few replies that run to their conversations, not from all of these to their replies.
         running = Message.objects.running().values("conversation")
         return queryset.filter(pk__in=running) if self.value() else queryset
+
+
+class TemporaryFilter(admin.SimpleListFilter):
+    title = _("kept")
+    parameter_name = "temporary"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[tuple[str, Any]]:
+        return [("1", _("temporary"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(looked_at__isnull=False) if self.value() else queryset
 
 
 class Picked(admin.SimpleListFilter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -12,6 +13,8 @@ from django.utils.functional import cached_property
 
 #: Rows of a list that are counted, and so the last that its pages lead to: to count a million takes longer than to read a page.
 ROWS_COUNTED = 2_000
+#: The same for a search: what has so many hits is better looked for with another word, a time or a filter.
+FOUND_COUNTED = 200
 
 M = TypeVar("M", bound=Model)
 
@@ -28,15 +31,17 @@ else:
 class BoundedPaginator(HistoryPaginator):
     """Counts rows as far as pages lead to them."""
 
+    most: int
+
     @cached_property
     def count(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        return rows.order_by().values("pk")[:ROWS_COUNTED].count()
+        return rows.order_by().values("pk")[: self.most].count()
 
     @property
     def is_cut(self) -> bool:
         """Are there more, perhaps?"""
-        return self.count == ROWS_COUNTED
+        return self.count == self.most
 
 
 class History(ModelAdmin[M]):
@@ -56,6 +61,12 @@ class History(ModelAdmin[M]):
 
     def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return False
+
+    def get_paginator(self, request: HttpRequest, *args: Any, **kwargs: Any) -> BoundedPaginator:
+        paginator = super().get_paginator(request, *args, **kwargs)
+        assert isinstance(paginator, BoundedPaginator)
+        paginator.most = FOUND_COUNTED if request.GET.get(SEARCH_VAR) else ROWS_COUNTED
+        return paginator
 
     def is_list(self, request: HttpRequest) -> bool:
         match = request.resolver_match

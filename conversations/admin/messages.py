@@ -6,32 +6,30 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR
-from django.db.models import (
-    Q,
-    QuerySet,
-)
+from django.db.models import Prefetch, Q, QuerySet
 from django.db.models.functions import Substr
 from django.http import HttpRequest
-from django.utils.formats import date_format
+from django.utils.formats import date_format, localize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Message, grown_texts
-from ..search import said
+from ..models import Conversation, Feedback, Message, Verdict, grown_texts
+from ..search import matching, newest, parse_each, said
 from ..text import first_line
 from ..wire import siblings_of
 from .filters import (
     ConversationPicked,
+    FeedbackFilter,
     ModelFilter,
     ProviderFilter,
     StatusFilter,
     named,
     searched,
 )
-from .history import History
+from .history import FOUND_COUNTED, History
 from .words import EMPTY, conversation_url, link, message_url, status_badge, tokens, user_link
 
 EXCERPT_CHARACTERS = 90
@@ -39,9 +37,9 @@ EXCERPT_CHARACTERS = 90
 
 @admin.register(Message)
 class MessageAdmin(History[Message]):
-    list_display = ("time", "excerpt", "said_by", "state", "token_count", "in_conversation")
+    list_display = ("time", "excerpt", "said_by", "state", "token_count", "feedback", "in_conversation")
     list_display_links = ("time", "excerpt")
-    list_filter = (StatusFilter, "role", ModelFilter, ProviderFilter, "created_at", ConversationPicked)
+    list_filter = (StatusFilter, "role", FeedbackFilter, ModelFilter, ProviderFilter, "created_at", ConversationPicked)
     date_hierarchy = "created_at"
     ordering = ("-created_at", "-pk")
     # What an index has in order.
@@ -50,7 +48,7 @@ class MessageAdmin(History[Message]):
     search_help_text = _("Finds words in the text and in the name of the author.")
     fields = (
         "in_conversation", "role_word", "by", "state", "what_happened", "whole_text", "whole_reasoning", "model",
-        "provider", "finish", "token_count", "created_at", "ended", "other_versions",
+        "provider", "finish", "token_count", "opinions", "created_at", "ended", "other_versions",
     )  # fmt: skip
     readonly_fields = fields
     # Nothing can be done to messages, so there is nothing to select them for.
@@ -61,23 +59,30 @@ class MessageAdmin(History[Message]):
         return ("-pk",) if "conversation" in request.GET else super().get_ordering(request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
-        found = Message.objects.select_related("conversation", "author")
+        deleted = Conversation.objects.filter(deleted_at__isnull=False)
+        found = Message.objects.select_related("conversation", "author").exclude(conversation__in=deleted.values("pk"))
         found = found.defer("conversation__system_prompt")
         if not self.is_list(request):
             return found
+        found = found.prefetch_related(Prefetch("feedback", Feedback.objects.only("message", "value")))
         return found.defer("text", "reasoning", "error").annotate(beginning=Substr("text", 1, EXCERPT_CHARACTERS * 3))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
     ) -> tuple[QuerySet[Message], bool]:
         """Find messages in which each word stands, or whose author is named so."""
+        plain = []
         for word in searched(search_term):
-            people = named(word)
-            queryset = queryset.filter(said(word) | Q(author__in=people) if people else said(word))
-        if search_term.strip() and ORDER_VAR not in request.GET:
-            # The order of time too, and that of the index of terms. Without any a period is read from that of the times.
-            queryset = queryset.order_by("-pk")
-        return queryset, False
+            if people := named(word):
+                queryset = queryset.filter(said(word) | Q(author__in=people))
+            else:
+                plain.append(word)
+        if ORDER_VAR in request.GET:
+            return matching(parse_each(plain), queryset) if plain else queryset, False
+        if plain:
+            queryset = queryset.filter(pk__in=newest(parse_each(plain), queryset, FOUND_COUNTED))
+        # The order of time too, and that of the index of terms. Without any a period is read from that of the times.
+        return queryset.order_by("-pk") if search_term.strip() else queryset, False
 
     def get_fields(self, request: HttpRequest, obj: Message | None = None) -> list[Any]:
         """Leave out what this message has nothing of."""
@@ -86,7 +91,7 @@ class MessageAdmin(History[Message]):
             absent |= {"whole_reasoning"} if not obj.reasoning else set()
             absent |= {"what_happened"} if not obj.error else set()
             if obj.role != Message.Role.ASSISTANT:
-                absent |= {"state", "model", "provider", "finish", "token_count", "ended"}
+                absent |= {"state", "model", "provider", "finish", "token_count", "opinions", "ended"}
             else:
                 absent |= {"by"}
         return [name for name in self.fields if name not in absent]
@@ -141,6 +146,18 @@ class MessageAdmin(History[Message]):
     @admin.display(description=_("tokens"))
     def token_count(self, message: Message) -> str:
         return tokens(message.usage)
+
+    @admin.display(description=_("feedback"))
+    def feedback(self, message: Message) -> str:
+        given = [feedback.value for feedback in message.feedback.all()]
+        signs = {Verdict.UP: "▲", Verdict.DOWN: "▼"}
+        return " ".join(f"{sign} {localize(count)}" for value, sign in signs.items() if (count := given.count(value)))
+
+    @admin.display(description=_("feedback"))
+    def opinions(self, message: Message) -> SafeString | str:
+        given = message.feedback.select_related("user").order_by("pk")
+        rows = ((user_link(each.user), each.get_value_display()) for each in given)
+        return format_html_join(" · ", "{}: {}", rows) or EMPTY
 
     @admin.display(description=_("error"))
     def what_happened(self, message: Message) -> str:

@@ -1,45 +1,47 @@
 """A conversation, who may see it, and what may be done to it.
 
-Every rule has one home here: `visible_to` decides who can load a conversation, and the
-commands of the protocol are methods that write all their rows in one transaction.
+Every rule has one home here: `visible_to` decides who can load a conversation, and the commands of the protocol are methods
+that write all their rows in one transaction. How a command holds the row and numbers its changes stands in `versioned`.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from datetime import timedelta
+from functools import partial
+from typing import Any, Self
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .. import search, signals
-from ..locks import lock
-from ..prepared import Select, Update, insert, parameter
+from .. import parameters, search, signals
+from ..locks import Lock
+from ..prepared import Select, insert, parameter
 from ..refusals import Refused
 from ..status import RUNNING, Status
 from ..text import first_line, key_in, storable
-from .change import Change, tell_of
-from .membership import TOUCH_MEMBERS, Membership, Role
+from .change import Change
+from .feedback import Feedback, Verdict
+from .membership import TAKE_FROM_ARCHIVE, Membership, Role, Shelf
 from .message import TITLE_FROM_TEXT, Message
-from .texts import Piece, beginnings
+from .texts import Piece
+from .versioned import CONVERSATION_LOCK, Versioned, command, record_change
 
 Viewer = User | AnonymousUser
 
 #: Names the ids of conversations that began with a question.
 FIRST_QUESTIONS = uuid.UUID("b0d9e1f4-6f5c-4f43-9a0e-6a0d3ad6a7c1")
 
-P = ParamSpec("P")
-T = TypeVar("T")
+
+#: What a membership says of the conversation, and of it alone to its person.
+MINE = {"my_role": F("membership__role"), "my_shelf": F("membership__shelf"), "my_folder": F("membership__folder")}
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -47,15 +49,39 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """The conversations that `user` is a member of. The only way to load one for
         a person: what is missing and what is somebody else's look the same."""
         if not user.is_authenticated or not user.is_active:
-            return self.none().annotate(my_role=F("membership__role"))
+            return self.none().annotate(**MINE)
         return self.of_member(user.pk)
 
     def of_member(self, user_id: Any) -> Self:
         """Those of somebody who may look, as `visible_to` finds out."""
-        return self.filter(membership__user_id=user_id).annotate(my_role=F("membership__role"))
+        return self.filter(membership__user_id=user_id, deleted_at=None).annotate(**MINE)
+
+    def restorable_by(self, user: Viewer) -> Self:
+        """Those that `user` has deleted, and may still have back."""
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        mine = self.filter(membership__user_id=user.pk, membership__role=Role.OWNER)
+        return mine.filter(deleted_at__gt=Now() - undo_time())
+
+    def due(self) -> Self:
+        """Those that were deleted and nobody can have back any more."""
+        return self.filter(deleted_at__lte=Now() - undo_time())
+
+    def on_shelf(self, shelf: Shelf) -> Self:
+        """Those that somebody keeps there, newest first, for what is visible to her. Read from an index, however many
+        there are. What is temporary is not kept anywhere."""
+        return self.filter(my_shelf=shelf, looked_at=None).newest_first()
+
+    def temporary(self) -> Self:
+        """Those that are not kept: few, whatever the history."""
+        return self.filter(looked_at__isnull=False)
+
+    def in_folder(self, name: str) -> Self:
+        """Those that somebody keeps in this folder, for what is visible to her."""
+        return self.filter(my_folder=name)
 
     def newest_first(self) -> Self:
-        """In the order of the sidebar, for what is visible to somebody. Read from an index, however many there are."""
+        """In the order of the sidebar, for what is visible to somebody."""
         return self.order_by("-membership__updated_at", "-membership__conversation_id")
 
     def with_running(self) -> Self:
@@ -64,21 +90,8 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.annotate(running=models.Exists(replies))
 
 
-def command(
-    work: Callable[Concatenate[Conversation, User, P], T],
-) -> Callable[Concatenate[Conversation, User, P], T]:
-    """One command of a person: one transaction, under the lock of the conversation, with all that it changes written
-    down at its end. It says no by raising Refused."""
-
-    @wraps(work)
-    def carry_out(self: Conversation, user: User, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with transaction.atomic():
-            self._lock(user)
-            done = work(self, user, *args, **kwargs)
-            self._write_changes()
-        return done
-
-    return carry_out
+def undo_time() -> timedelta:
+    return timedelta(seconds=settings.CHAT.undo_seconds)
 
 
 @dataclass(frozen=True)
@@ -92,21 +105,30 @@ class Exchange:
     reply: Message
 
 
-#: What a command has to know of its conversation, as it is under the lock.
-STATE = ("title", "model", "system_prompt", "head_id", "version", "my_role")
+class TitleFrom(models.TextChoices):
+    """Where a title comes from. Of conversations that are older than this it is not known, and they keep theirs."""
+
+    TEXT = "text"  # the first line of the first question
+    ASKED = "asked"  # the same, and a model is asked for a better one, or was and had none
+    MODEL = "model"
+    PERSON = "person"
 
 
-class Conversation(models.Model):
+class Conversation(Versioned):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     title = models.CharField(_("title"), max_length=200, blank=True)
+    title_from = models.CharField(
+        max_length=6, choices=TitleFrom, blank=True, default="", db_default="", editable=False
+    )
     model = models.CharField(_("model"), max_length=200, blank=True)
     system_prompt = models.TextField(_("system prompt"), blank=True)
-    #: The last message of the branch that is shown, the same for all who look.
-    head = models.ForeignKey("Message", models.SET_NULL, null=True, blank=True, related_name="+")
-    #: The number of the newest lasting change, see `Change`.
-    version = models.PositiveBigIntegerField(default=0, editable=False)
+    #: `{"temperature": 0.2}`: what is not the server's own, see `parameters`.
+    parameters = models.JSONField(_("parameters"), null=True, blank=True)
+    #: Of a temporary one: when somebody had it open last, see `temporary`. Of those that are kept: nothing.
+    looked_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
-    updated_at = models.DateTimeField(_("last activity"), default=timezone.now, db_index=True)
+    #: When its owner deleted it. From then on nobody sees it, until she takes that back or it is erased.
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="conversations")
 
     objects = ConversationQuerySet.as_manager()
@@ -114,25 +136,33 @@ class Conversation(models.Model):
     class Meta:
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
+        indexes = [
+            models.Index(fields=["deleted_at"], name="deleted", condition=Q(deleted_at__isnull=False)),
+            models.Index(fields=["looked_at"], name="temporary_conversations", condition=Q(looked_at__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return self.title or str(_("New conversation"))
 
+    @property
+    def is_temporary(self) -> bool:
+        return self.looked_at is not None
+
     @classmethod
-    def start(cls, user: User, model: str = "") -> Conversation:
-        """Make an empty conversation owned by `user`."""
+    def start(cls, user: User, model: str = "", **how: Any) -> Conversation:
+        """Make an empty conversation owned by `user`; `how` its model is asked has been checked."""
         with transaction.atomic():
-            conversation = cls.objects.create(model=storable(model)[:200])
+            conversation = cls.objects.create(model=storable(model)[:200], **how)
             Membership.objects.create(conversation=conversation, user=user, role=Role.OWNER)
         return conversation
 
     @classmethod
     @transaction.atomic
-    def begin(cls, user: User, text: str, client_id: str, model: str = "") -> Conversation:
+    def begin(cls, user: User, text: str, client_id: str, model: str = "", **how: Any) -> Conversation:
         """Make a conversation with its first question. The same form sent twice, by an
         impatient click or a reload, is the same conversation."""
         pk = uuid.uuid5(FIRST_QUESTIONS, f"{user.pk}|{client_id}|{text}")
-        conversation, made = cls.objects.get_or_create(pk=pk, defaults={"model": storable(model)[:200]})
+        conversation, made = cls.objects.get_or_create(pk=pk, defaults={"model": storable(model)[:200], **how})
         if made:
             Membership.objects.create(conversation=conversation, user=user, role=Role.OWNER)
         conversation.post(user, text, client_id, model=model)
@@ -211,6 +241,27 @@ class Conversation(models.Model):
             self._change(head=leaf)
 
     @command
+    def delete_branch(self, user: User, message: str) -> None:
+        """Delete a message and all that follows it on all of its branches, for everybody and for good. Who does not own the
+        conversation deletes only what answers her own questions."""
+        first = self._message(message)
+        asked = first.branches() | Message.objects.filter(pk=first.parent_id or 0)
+        others = asked.filter(role=Message.Role.USER).exclude(author=user)
+        if self.my_role != Role.OWNER and others.exists():
+            raise Refused("forbidden", str(_("Only the owner can delete what others have asked.")))
+        if first.branches().running().exists():
+            raise Refused("busy", str(_("A reply is still being written there. Stop it, or wait for its end.")))
+        data: dict[str, str | None] = {"removed": str(first.pk)}
+        if first.is_above(self.head_id):
+            self.head = first.nearest()
+            self._changed_fields["head"] = self.head_id
+            data["head"] = None if self.head_id is None else str(self.head_id)
+        Conversation.objects.filter(pk=self.pk).update(head=self.head_id)
+        first.branches().only("pk").delete()
+        self._record(Change.Kind.CONVERSATION_CHANGED, data=data)
+        transaction.on_commit(search.tend_index, robust=True)
+
+    @command
     def rename(self, user: User, title: str) -> None:
         """Give the conversation a title of one line."""
         title = " ".join(storable(title).split())
@@ -223,13 +274,101 @@ class Conversation(models.Model):
             )
         if title != self.title:
             self._change(title=title)
+            self._changed_fields["title_from"] = TitleFrom.PERSON.value
+
+    @classmethod
+    def ask_for_title(cls, pk: uuid.UUID) -> str | None:
+        """Take it on, once and for all, to find a better title; return the one that was made. None where somebody has done
+        so, or has named the conversation."""
+        if not cls.objects.filter(pk=pk, deleted_at=None, title_from=TitleFrom.TEXT).update(title_from=TitleFrom.ASKED):
+            return None
+        return cls.objects.filter(pk=pk).values_list("title", flat=True).first()
+
+    @classmethod
+    @transaction.atomic
+    def take_title(cls, pk: uuid.UUID, title: str, made: str) -> None:
+        """Give a conversation the title that a model has found, if nobody has named it meanwhile."""
+        CONVERSATION_LOCK.take(pk=pk)
+        same = cls.objects.filter(pk=pk, deleted_at=None, title_from=TitleFrom.ASKED, title=made)
+        title = storable(title)[: settings.CHAT.title_characters]
+        if title == made or not same.update(title=title, title_from=TitleFrom.MODEL):
+            return
+        version = record_change(pk, Change.Kind.CONVERSATION_CHANGED, data={"title": title})
+        # Who has seen all of it has nothing new to read.
+        Membership.objects.filter(conversation_id=pk, seen_version=version - 1).update(seen_version=version)
+
+    @command
+    def change_settings(self, user: User, prompt: str | None, wanted: Mapping[str, Any]) -> None:
+        """Say how the model is asked here. What is not named stays as it is, what is empty becomes the server's own."""
+        system_prompt = self.system_prompt if prompt is None else parameters.checked_prompt(prompt)
+        new = {"system_prompt": system_prompt, "parameters": parameters.changed(self.parameters, wanted)}
+        old = {"system_prompt": self.system_prompt, "parameters": self.parameters or {}}
+        if changed := {name: value for name, value in new.items() if value != old[name]}:
+            self._change(**changed)
+
+    @command
+    def keep(self, user: User) -> None:
+        """Keep a temporary conversation after all: from now on it is listed, and found."""
+        if not self.is_temporary:
+            return
+        self.looked_at = self._changed_fields["looked_at"] = None
+        self._record(Change.Kind.CONVERSATION_CHANGED, data={"temporary": False})
+        for pk, text in self.messages.exclude(text="").order_by("pk").values_list("pk", "text"):
+            search.index(pk, text)
+
+    def put_on(self, user: User, shelf: Shelf) -> None:
+        """Keep the conversation in that place of the list of `user`, and of nobody else."""
+        mine = Membership.objects.filter(conversation_id=self.pk, user=user).exclude(shelf=shelf)
+        with transaction.atomic():
+            if mine.update(shelf=shelf):
+                transaction.on_commit(partial(signals.shelved.send_robust, sender=type(self), conversation_id=self.pk))
+
+    def judge(self, user: User, reply: Message, value: Verdict | None) -> None:
+        """Keep what `user` thinks of a reply, or nothing any more. No business of anybody else, so no change of the
+        conversation; readers may do it, too."""
+        with transaction.atomic():
+            if value is None:
+                Feedback.objects.filter(message=reply, user=user).delete()
+            else:
+                now = {"value": value, "created_at": timezone.now()}
+                Feedback.objects.update_or_create(message=reply, user=user, defaults=now)
+            facts = {"conversation_id": self.pk, "message_id": reply.pk, "user_id": user.pk, "value": value}
+            transaction.on_commit(partial(signals.judged.send_robust, sender=type(self), **facts))
 
     @command
     def remove(self, user: User) -> None:
-        """Delete the conversation with all that was said in it. Owners only."""
+        """Delete the conversation with all that was said in it: for everybody, and at once. Until it is erased its owner
+        may take that back, unless it was not to be kept anyway."""
         if self.my_role != Role.OWNER:
             raise Refused("forbidden", str(_("Only its owner can delete this.")))
-        self.erase()
+        if settings.CHAT.undo_seconds and not self.is_temporary:
+            Conversation.objects.filter(pk=self.pk).update(deleted_at=self._locked_at)
+            signals.deleting.send(sender=type(self), conversation_id=self.pk)
+            self._tell_that_it_is_gone()
+        else:
+            self.erase()
+
+    @classmethod
+    def restore(cls, user: User, pk: uuid.UUID) -> bool:
+        """Give `user` back what she has deleted. False where there is nothing of hers to be given back (any more)."""
+        with transaction.atomic():
+            mine = cls.objects.restorable_by(user).filter(pk=pk).values("pk")
+            restored = cls.objects.filter(pk__in=mine, deleted_at__isnull=False).update(deleted_at=None)
+            if restored:
+                transaction.on_commit(partial(signals.shelved.send_robust, sender=cls, conversation_id=pk))
+        return bool(restored)
+
+    @classmethod
+    def erase_due(cls) -> bool:
+        """Erase one of those that were deleted and cannot be had back any more. False where there is none."""
+        found = cls.objects.due().order_by("deleted_at").first()
+        if found is None:
+            return False
+        with transaction.atomic():
+            # Another process may be at it, or was a moment ago.
+            if cls.objects.select_for_update().filter(pk=found.pk, deleted_at__isnull=False).first():
+                found.erase()
+        return True
 
     @transaction.atomic
     def erase(self) -> None:
@@ -240,15 +379,18 @@ class Conversation(models.Model):
         # The head is part of what is deleted; a database that checks at once would mind.
         Conversation.objects.filter(pk=self.pk).update(head=None)
         signals.removing.send(sender=type(self), conversation_id=self.pk)
+        self._tell_that_it_is_gone()
+        self.delete()
+        transaction.on_commit(search.tend_index, robust=True)
+
+    def _tell_that_it_is_gone(self) -> None:
         gone = partial(
             signals.removed.send_robust,
             sender=type(self),
             conversation_id=self.pk,
             user_ids=list(self.members.values_list("pk", flat=True)),
         )
-        self.delete()
         transaction.on_commit(gone)
-        transaction.on_commit(search.tend_index, robust=True)
 
     def reply_to_stop(self, user: User, reply: str) -> Message | None:
         """Return the reply if `user` may stop it and there is something to stop."""
@@ -260,44 +402,7 @@ class Conversation(models.Model):
         found = self._message(reply)
         return found if found.is_running else None
 
-    # Reading
-
-    def branch(self, limit: int, before: Message | None = None, characters: int | None = None) -> list[Message]:
-        """Return the last `limit` messages of the shown branch, oldest first; with
-        `before`, the last ones ahead of that message."""
-        leaf = self.head_id if before is None else before.parent_id
-        return list(Message.objects.path_to(leaf, limit, characters).select_related("author"))
-
-    def changes_after(self, version: int, limit: int) -> list[Change] | None:
-        """Return the changes after `version`, oldest first, or None where they are more
-        than `limit` or not all known (any more): a snapshot is the answer then."""
-        if not 0 <= version <= self.version or self.version - version > limit:
-            return None
-        changes = list(
-            self.changes.filter(version__gt=version, version__lte=self.version)
-            .select_related("message", "message__author")
-            # Two hundred texts of any length, else.
-            .defer("message__text", "message__reasoning")
-            .annotate(**beginnings("message__"))
-            .order_by("version")
-        )
-        return changes if len(changes) == self.version - version else None
-
     # The steps that commands are made of. All expect the lock.
-
-    def _lock(self, user: User) -> None:
-        """Make this the only command that changes the conversation until the commit,
-        and load it as it is now, as `user` may see and change it."""
-        lock(Conversation.objects.filter(pk=self.pk))
-        rows = STATE_UNDER_LOCK.rows(pk=self.pk, user=user.pk) if user.is_active else []
-        if not rows:
-            raise Refused("not_found", str(_("There is no such conversation.")))
-        *state, self._locked_at, self._head_status = rows[0]
-        for name, value in zip(STATE, state, strict=True):
-            setattr(self, name, value)
-        if self.my_role == Role.READER:
-            raise Refused("forbidden", str(_("You may read here, not write.")))
-        self._changes, self._changed_fields = [], {}
 
     def _known(self, client_id: str, role: str) -> Message | None:
         """Return what the command with this `client_id` has made already."""
@@ -351,13 +456,17 @@ class Conversation(models.Model):
             created_at=self._locked_at,
         )
         insert(asked)
-        search.index(asked.pk, text)
+        if not self.is_temporary:
+            search.index(asked.pk, text)
+        if self.my_shelf == Shelf.ARCHIVED:
+            TAKE_FROM_ARCHIVE.run(pk=self.pk, user=user.pk)
         self._record(Change.Kind.MESSAGE_CREATED, asked)
         if model and model != self.model:
             self._change(model=storable(model)[:200])
         reply = self._queue(user, asked, model or self.model)
         if not self.title:
             self._change(title=first_line(text, TITLE_FROM_TEXT))
+            self.title_from = self._changed_fields["title_from"] = TitleFrom.TEXT.value
         return Exchange(asked, reply)
 
     def _queue(self, user: User, parent: Message | None, model: str, client_id: str | None = None) -> Message:
@@ -381,7 +490,7 @@ class Conversation(models.Model):
         """Hold one user to the site's interval between questions and to a number of
         replies that run at once."""
         # One user may ask in two conversations at once, and their locks are two: the second waits for the first.
-        lock(get_user_model()._default_manager.filter(pk=user.pk))
+        ASKER_LOCK.take(pk=user.pk)
         if len(RUNNING_OF.rows(user=user.pk)) >= settings.CHAT.running_per_user:
             raise Refused(
                 "busy",
@@ -400,87 +509,10 @@ class Conversation(models.Model):
                 retry_after=round(left.total_seconds(), 1),
             )
 
-    def _change(self, **fields: Any) -> None:
-        for name, value in fields.items():
-            setattr(self, name, value)
-        self._changed_fields |= fields
-        data = {name: str(value.pk) if isinstance(value, Message) else value for name, value in fields.items()}
-        self._record(Change.Kind.CONVERSATION_CHANGED, data=data)
-
-    def _record(self, kind: str, message: Message | None = None, data: Any = None) -> None:
-        """Give one lasting change its number. It is written with the others, at the end of the command."""
-        self.version += 1
-        if kind == Change.Kind.MESSAGE_CREATED and message is not None:
-            self.head = message
-            self._changed_fields["head"] = message
-            data = {"head": str(message.pk)}
-        change = Change(conversation_id=self.pk, version=self.version, kind=kind, message=message, data=data)
-        self._changes.append(change)
-
-    def _write_changes(self) -> None:
-        if self._changes:
-            fields = {"version": self.version, "updated_at": self._locked_at, **self._changed_fields}
-            Conversation.objects.filter(pk=self.pk).update(**fields)
-            TOUCH_MEMBERS.run(pk=self.pk, at=self._locked_at)
-            for change in self._changes:
-                insert(change)
-            tell_of(self._changes)
-
-    #: What the command that runs has changed so far, and what of the row.
-    _changes: list[Change]
-    _changed_fields: dict[str, Any]
-    #: Set by `visible_to` and by the lock: what the person who asked may do here.
-    my_role: str = ""
-    _head_status: str | None
-    #: When the lock was taken, by the database's clock: those of several machines need not agree, and other processes
-    #: judge by it how long a reply has waited.
-    _locked_at: datetime
-
-
-def record_change(
-    conversation_id: uuid.UUID,
-    kind: str,
-    *,
-    message: Message | None = None,
-    message_id: int | None = None,
-    data: Any = None,
-    head_id: int | None = None,
-) -> int:
-    """Record one lasting change of a conversation, which may give it another head,
-    and return the version it was given. Must run inside a transaction: the UPDATE holds
-    the row until the commit, which is what keeps the versions without gaps.
-
-    Who gives the whole `message`, as it is from now on, spares those who tell of it the reading.
-    """
-    if head_id is not None:
-        Conversation.objects.filter(pk=conversation_id).update(head_id=head_id)
-    NEXT_VERSION.run(pk=conversation_id)
-    if not (newest := NEWEST.rows(pk=conversation_id)):
-        raise Conversation.DoesNotExist(str(conversation_id))
-    [(version, updated_at)] = newest
-    TOUCH_MEMBERS.run(pk=conversation_id, at=updated_at)
-    change = Change(
-        conversation_id=conversation_id,
-        version=version,
-        kind=kind,
-        data=data,
-        **({"message_id": message_id} if message is None else {"message": message}),
-    )
-    insert(change)
-    tell_of([change])
-    return change.version
-
 
 # What every question asks of the database
 
-STATE_UNDER_LOCK = Select(
-    lambda: (
-        Conversation.objects.of_member(parameter(Membership, "user"))
-        .filter(pk=parameter(Conversation, "id", "pk"))
-        .annotate(database_time=Now())
-        .values_list(*STATE, "database_time", "head__status")
-    )
-)
+ASKER_LOCK = Lock(lambda: User.objects.filter(pk=parameter(User, "id", "pk")))
 KNOWN = Select(
     lambda: Message.objects.filter(
         conversation=parameter(Message, "conversation", "pk"), client_id=parameter(Message, "client_id")
@@ -488,12 +520,4 @@ KNOWN = Select(
 )
 RUNNING_OF = Select(
     lambda: Message.objects.running().filter(asked_by=parameter(Message, "asked_by", "user")).values_list("pk")
-)
-NEWEST = Select(
-    lambda: Conversation.objects.filter(pk=parameter(Conversation, "id", "pk")).values_list("version", "updated_at")
-)
-NEXT_VERSION = Update(
-    lambda: Conversation.objects.filter(pk=parameter(Conversation, "id", "pk")),
-    version=F("version") + 1,
-    updated_at=Now(),
 )

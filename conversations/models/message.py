@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
@@ -101,7 +101,8 @@ class Message(models.Model):
     finish_reason = models.CharField(max_length=50, blank=True)
     #: `{"code", "detail", "retryable"}` of a reply that failed or broke off.
     error = models.JSONField(null=True, blank=True)
-    #: `{"prompt_tokens", "completion_tokens", "cost", "estimated"}`.
+    #: `{"prompt_tokens", "completion_tokens", "cost", "estimated", "attempts"}`, and how long it took, in milliseconds:
+    #: `first_token_ms`, `thought_ms`, `duration_ms`, as far as they are known.
     usage = models.JSONField(null=True, blank=True)
     #: Made by the tab that asked, so that asking twice is asking once.
     client_id = models.CharField(  # noqa: DJ001 - many have none, and only NULLs may be many
@@ -173,3 +174,48 @@ class Message(models.Model):
             (self.pk,),
         )
         return Message.objects.get(pk=newest)
+
+    def branches(self) -> MessageQuerySet:
+        """This message and all that follows it, on all of its branches."""
+        table = Message._meta.db_table
+        found = RawSQL(  # noqa: S611 - as above
+            f"""
+            WITH RECURSIVE down(id) AS (
+                SELECT id FROM {table} WHERE id = %s
+                UNION ALL
+                SELECT m.id FROM {table} m JOIN down ON m.parent_id = down.id
+            )
+            SELECT id FROM down
+            """,  # noqa: S608 - the table's name is ours
+            (self.pk,),
+        )
+        return Message.objects.filter(pk__in=found)
+
+    def nearest(self) -> Message | None:
+        """What is shown in the place of this message when it goes: the end of the version before it, or after it where it is
+        the first, or what it followed."""
+        same = {"parent": self.parent_id} if self.parent_id else {"parent": None, "conversation": self.conversation_id}
+        versions = Message.objects.filter(**same)
+        before = versions.filter(pk__lt=self.pk).order_by("-pk").first()
+        beside = before or versions.filter(pk__gt=self.pk).order_by("pk").first()
+        return beside.newest_leaf() if beside else self.parent
+
+    def is_above(self, leaf_id: int | None) -> bool:
+        """Is this message on the way from the root to a leaf, or the leaf itself? What is made later has the larger key, so
+        nothing older than this message is looked at."""
+        if leaf_id is None:
+            return False
+        table = Message._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                WITH RECURSIVE path(id, parent_id) AS (
+                    SELECT id, parent_id FROM {table} WHERE id = %s
+                    UNION ALL
+                    SELECT m.id, m.parent_id FROM {table} m JOIN path ON m.id = path.parent_id WHERE path.id > %s
+                )
+                SELECT 1 FROM path WHERE id = %s
+                """,  # noqa: S608 - as above
+                [leaf_id, self.pk, self.pk],
+            )
+            return cursor.fetchone() is not None

@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from chatproject.config import BASE_DIR
+from conversations.excerpts import Excerpt
 from conversations.words import SENTENCES, WORDS, explained
 
 register = template.Library()
@@ -29,7 +30,6 @@ PACKAGES = {
     "markdown-it": "npm/markdown-it/markdown-it.esm.min.mjs",
     "dompurify": "npm/dompurify/purify.min.js",
     "morphdom": "npm/morphdom/morphdom-umd.min.js",
-    "remend": "npm/remend/index.js",
     "highlight.js": "npm/highlightjs/highlight.min.js",
     "katex": "npm/katex/katex.mjs",
 }
@@ -98,6 +98,17 @@ def imports_of(name: str) -> set[str]:
 
 
 @register.filter
+def thought(usage: dict[str, Any] | None) -> str:
+    """Above the reasoning of a reply: how long it has thought, as details.js says it too."""
+    milliseconds = (usage or {}).get("thought_ms")
+    if milliseconds is None:
+        return str(WORDS["reasoning"])
+    minutes, seconds = divmod(max(round(milliseconds / 1000), 1), 60)
+    span = WORDS["span_minutes"] if minutes else WORDS["span_seconds"]
+    return str(WORDS["thought"]) % {"time": str(span) % {"minutes": minutes, "seconds": seconds}}
+
+
+@register.filter
 def by_day(entries: Iterable[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Entries of the sidebar, newest first, under the headings that sidebar.js gives them too."""
     today = timezone.localdate()
@@ -123,3 +134,13 @@ def day_heading(day: date, today: date) -> str:
     else:
         heading = date_format(day, "YEAR_MONTH_FORMAT")
     return heading
+
+
+@register.filter
+def marked(excerpt: Excerpt) -> SafeString:
+    """A part of a text with its hits marked."""
+    text, place = SafeString(""), 0
+    for start, end in excerpt.marks:
+        text += format_html("{}<mark>{}</mark>", excerpt.text[place:start], excerpt.text[start:end])
+        place = end
+    return text + format_html("{}", excerpt.text[place:])

@@ -11,6 +11,7 @@ export function addressesOf({ id = null, place = () => "", location = globalThis
     socket: () => `${sockets}/ws${path || "/me"}/${from(place())}`,
     events: (wholly) => `${path}/events/${from(wholly ? "" : place())}`,
     commands: `${path}/commands/${from("")}`,
+    feedback: `${path}/feedback/`,
     trial: `${sockets}/ws/me/${from("")}`,
   };
 }

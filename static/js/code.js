@@ -1,4 +1,4 @@
-// Blocks of code: language, copy button, colours. The highlighter is loaded when the first block needs it.
+// Blocks of code: language, colours, and what can be done with them. The highlighter is loaded when the first block needs it.
 
 import { cloneTemplate, setText } from "./dom.js";
 import { sanitize } from "./sanitize.js";
@@ -54,10 +54,35 @@ export async function copyCode(button) {
   setTimeout(() => setText(label, say("copy")), 2000);
 }
 
-/** Copies, also on a plain-http address in the own network, where the clipboard's interface is not to be had. */
-export async function copyText(text) {
+/** Breaks long lines of a block, or lets them run on. */
+export function wrapLines(button) {
+  const wrapped = button.closest(".code").classList.toggle("wrapped");
+  button.setAttribute("aria-pressed", String(wrapped));
+}
+
+const ENDINGS = {
+  bash: "sh", c: "c", cpp: "cpp", csharp: "cs", css: "css", csv: "csv", diff: "diff", go: "go", html: "html", java: "java", javascript: "js", js: "js", json: "json",
+  kotlin: "kt", latex: "tex", lua: "lua", makefile: "mk", markdown: "md", md: "md", php: "php", python: "py", py: "py", r: "r", ruby: "rb", rust: "rs", scss: "scss",
+  sh: "sh", shell: "sh", sql: "sql", svg: "svg", swift: "swift", toml: "toml", ts: "ts", tsx: "tsx", typescript: "ts", xml: "xml", yaml: "yaml", yml: "yml",
+};
+
+/** Saves a block as a file with the ending of its language. */
+export function saveCode(button) {
+  const pre = button.closest(".code").querySelector("pre");
+  const language = languageOf(pre.querySelector("code")).toLowerCase();
+  const ending = Object.hasOwn(ENDINGS, language) ? ENDINGS[language] : "txt";
+  const href = URL.createObjectURL(new Blob([pre.textContent], { type: "text/plain" }));
+  Object.assign(document.createElement("a"), { href, download: `${say("code")}.${ending}` }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 10_000);
+}
+
+const blob = (text, type) => new Blob([text], { type });
+
+/** Copies, for programs that know it with its form as `html`; also on a plain-http address in the own network, where the clipboard's interface is not to be had. */
+export async function copyText(text, html = "") {
   try {
-    await navigator.clipboard.writeText(text);
+    if (html) await navigator.clipboard.write([new ClipboardItem({ "text/plain": blob(text, "text/plain"), "text/html": blob(html, "text/html") })]);
+    else await navigator.clipboard.writeText(text);
     return true;
   } catch {
     const field = document.createElement("textarea");

@@ -1,25 +1,32 @@
-// Where one writes. Enter sends, Shift+Enter breaks the line, and while an input method composes Enter is its own.
+// Where one writes. Enter sends (or Ctrl+Enter, as one chooses), Shift+Enter breaks the line, and while an input method
+// composes Enter is its own.
 
-import { $, isComposing, setText } from "./dom.js";
+import { $, setText } from "./dom.js";
 import { growWithText } from "./editor.js";
 import { codePoints } from "./growing.js";
+import { sends } from "./keys.js";
+import { quoted } from "./quote.js";
 import { keepDraft, keptDraft, withDraft } from "./store.js";
-import { say, sayNumber } from "./words.js";
+import { rounded, sizeOf } from "./tokens.js";
+import { say, sayNumber, speak } from "./words.js";
 
 const NEAR_LIMIT = 1000; // characters left at which the count is shown
+const REST_TO_SPEAK = 1500; // milliseconds after the last key: who listens is not talked into
 
 export class Composer {
   #state = { running: null, canWrite: true, open: true };
 
-  /** `send(text, model)` and `stop()` are called; `user` and `conversation` name the draft. */
-  constructor(form, { limit, user, conversation, send, stop }) {
-    Object.assign(this, { form, limit, user, conversation, onSend: send, onStop: stop });
+  /** `send(text, model)` and `stop()` are called; `user` and `conversation` name the draft. `limits` are those of the page. Without
+   *  `keeps` no draft is kept by the browser. */
+  constructor(form, { limits, user, conversation, keeps = true, send, stop }) {
+    Object.assign(this, { form, keeps, limit: limits.messageCharacters, budget: limits.contextTokens, user, conversation, onSend: send, onStop: stop });
     this.field = $("textarea", form);
     this.words = $(".composer-words", form);
+    this.size = $(".composer-size", form);
     this.sendButton = $(".send", form);
     this.stopButton = $(".stop", form);
     this.field.value = withDraft(this.field.value, keptDraft(user, conversation));
-    keepDraft(user, conversation, this.field.value);
+    this.#keep(this.field.value);
     growWithText(this.field);
     this.field.addEventListener("input", () => this.#typed());
     this.field.addEventListener("keydown", (event) => this.#pressed(event));
@@ -30,7 +37,7 @@ export class Composer {
   }
 
   get model() {
-    return $("select", this.form)?.value;
+    return $('[name="model"]', this.form)?.value;
   }
 
   /** Whether a reload would bring back what is written here. */
@@ -49,6 +56,7 @@ export class Composer {
     this.field.disabled = !state.canWrite;
     this.words.classList.toggle("over", over > 0);
     setText(this.words, this.#wordsFor(over, empty));
+    this.#showSize(over);
     if (had && !state.running && document.activeElement === document.body) this.field.focus({ preventScroll: true });
   }
 
@@ -58,6 +66,14 @@ export class Composer {
     this.field.focus();
   }
 
+  /** Puts words of somebody else behind what is written, with room for an answer to them. */
+  quote(text) {
+    const before = this.field.value.trimEnd();
+    this.setText(`${before}${before && "\n\n"}${quoted(text)}\n\n`);
+    this.field.setSelectionRange(this.field.value.length, this.field.value.length);
+    this.field.scrollTop = this.field.scrollHeight;
+  }
+
   #wordsFor(over, empty) {
     if (!this.#state.canWrite) return say("read_only");
     if (over > 0) return say("too_long", { over: sayNumber(over) });
@@ -65,16 +81,48 @@ export class Composer {
     return this.#tried && !empty && this.#state.running ? say("still_writing") : "";
   }
 
+  #standing = "";
+  #speaking = null;
+
+  /** How many tokens it is, quietly; said aloud only when it comes near what a model is shown, and once one rests. */
+  #showSize(over) {
+    const { tokens, standing } = over > 0 || !this.#state.canWrite ? { standing: "" } : sizeOf(this.field.value, this.budget);
+    const words = standing && say(`size_${standing}`, { tokens: sayNumber(rounded(tokens)), budget: sayNumber(this.budget) });
+    setText(this.size, words);
+    if (standing === this.#standing) return;
+    this.#standing = standing;
+    clearTimeout(this.#speaking);
+    if (["near", "over"].includes(standing)) this.#speaking = setTimeout(() => speak(this.size.textContent), REST_TO_SPEAK);
+  }
+
   #tried = false; // somebody pressed Enter while a reply was running
 
   #typed() {
     this.#tried = false;
-    keepDraft(this.user, this.conversation, this.field.value);
+    this.#keep(this.field.value);
     this.update(this.#state);
+    this.#offerPrompts();
+  }
+
+  #keep(text) {
+    keepDraft(this.user, this.conversation, this.keeps ? text : "");
+  }
+
+  #prompts = null;
+
+  /** With a slash at the beginning a list of prompts opens; who never types one never loads it. */
+  async #offerPrompts() {
+    if (!this.#prompts && this.field.value.startsWith("/")) {
+      const { Prompts } = await import("./prompts.js");
+      const insert = (text) => this.setText(text);
+      this.#prompts ??= new Prompts(this.field, $("#prompts", this.form), { user: this.user, insert });
+    }
+    this.#prompts?.update();
   }
 
   #pressed(event) {
-    if (isComposing(event) || event.key !== "Enter" || event.shiftKey || event.altKey) return;
+    if (this.#prompts?.pressed(event)) return;
+    if (!sends(event)) return;
     event.preventDefault();
     this.form.requestSubmit(this.sendButton.hidden ? null : this.sendButton);
   }
@@ -90,7 +138,7 @@ export class Composer {
       this.onSend(this.field.value, this.model);
       this.setText("");
     } else {
-      keepDraft(this.user, this.conversation, ""); // the form itself carries it to the new conversation
+      this.#keep(""); // the form itself carries it to the new conversation
       setTimeout(() => (this.sendButton.disabled = true));
     }
   }

@@ -1,18 +1,26 @@
 // One open conversation: what its socket tells, what its reader does.
 
 import { addressesOf } from "./addresses.js";
+import { Attention } from "./attention.js";
 import { ConnectionBanner } from "./banner.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { $, setText } from "./dom.js";
+import { $, $$, onAct, readJson, setAttribute, setText } from "./dom.js";
+import { bindKeys } from "./keys.js";
 import { Messages } from "./messages.js";
+import { Narrator } from "./narrator.js";
+import { csrfToken } from "./post.js";
+import { Quote } from "./quote.js";
 import { Scroll } from "./scroll.js";
 import { Sidebar } from "./sidebar.js";
-import { keepWishes, keptWishes, newId } from "./store.js";
+import { keepPlace, keepWishes, keptPlace, keptWishes, newId } from "./store.js";
 import { apply, emptyTranscript, hasEnded, hasOlder, messageOf, placeOf, runningReply, shownMessages } from "./transcript.js";
 import { sha256 } from "./verify.js";
 import { commandOf, isWish, wishesToSend } from "./wishes.js";
 import { explained, say, speak, toast } from "./words.js";
+
+/** Whether anything is asked for that is not the server's own. */
+const isSet = ({ system_prompt, parameters }) => !!system_prompt || Object.keys(parameters ?? {}).length > 0;
 
 export class Conversation {
   #transcript = emptyTranscript();
@@ -36,9 +44,10 @@ export class Conversation {
     });
     this.banner = new ConnectionBanner($("#connection"), { ...leaving, now: () => this.connection.hurry() });
     this.composer = new Composer(composerForm, {
-      limit: limits.messageCharacters,
+      limits,
       user: this.user,
       conversation: id,
+      keeps: !snapshot.conversation.temporary,
       send: (text, model) => this.#sendMessage(text, model),
       stop: (reply) => this.act({ type: "stop_reply", reply: reply.id }),
     });
@@ -46,11 +55,15 @@ export class Conversation {
       act: (command) => this.act(command),
       sendAgain: (client_id) => this.#sendAgain(client_id),
       takeBack: (client_id) => this.#takeBack(client_id),
+      judge: (message, value, before) => this.#judge(message, value, before),
       onRender: () => this.scroll.follow(),
       isOpen: () => this.connection.isOpen,
-      models: [...($("select", composerForm)?.options ?? [])],
+      models: [...($('[name="model"]', composerForm)?.options ?? [])],
     });
     this.scroll = new Scroll({ messages: this.messages, newest: $("#newest"), foot: $(".page-foot") });
+    this.narrator = new Narrator({ choice: () => document.documentElement.dataset.speech, speak, say });
+    this.attention = new Attention($('link[rel="icon"]'));
+    this.quote = new Quote($("#messages"), $("#quote"), (text) => this.composer.quote(text));
     this.sidebar = new Sidebar($("#sidebar"), { current: id, rename: () => this.#rename(), gone: () => leaving.leave() });
   }
 
@@ -58,9 +71,21 @@ export class Conversation {
     this.#paint();
     this.scroll.start();
     $("#older button").addEventListener("click", (event) => this.#loadOlder(event.currentTarget));
-    document.addEventListener("keydown", (event) => this.#pressed(event));
+    bindKeys({
+      Escape: () => this.#stop(),
+      ArrowUp: (event) => this.#editLast(event),
+      "Mod+.": () => this.quote.take(),
+      "Mod+Shift+c": () => this.messages.copyLast(),
+      "Mod+,": () => this.#openSettings(),
+    });
+    $('#temporary form[action$="/keep/"]')?.addEventListener("submit", (event) => this.#keep(event));
+    onAct($(".page-head"), { settings: (link, event) => this.#openSettings(event) });
     if (!runningReply(this.#transcript) && matchMedia("(hover: hover)").matches) $("#text").focus({ preventScroll: true });
     this.connection.start();
+    const jump = readJson("jump");
+    if (jump) this.#jump(jump);
+    else this.#goBack();
+    addEventListener("pagehide", () => keepPlace(this.id, this.scroll.place));
   }
 
   /** Carries out a command; what makes a message is kept until the server has confirmed it. */
@@ -73,6 +98,15 @@ export class Conversation {
     } else {
       this.connection.ask(command).catch(({ code, message }) => toast(code === "offline" ? say("offline") : message));
     }
+  }
+
+  /** Where one had scrolled up before leaving, one stands again: also far above what the page begins with. */
+  async #goBack() {
+    const place = keptPlace(this.id);
+    if (!place) return;
+    const isHere = () => shownMessages(this.#transcript).some(({ id }) => id === place.message);
+    if (!isHere() && hasOlder(this.#transcript) && !(await this.#fetchOlder(place.message))) return;
+    if (isHere()) await this.scroll.goBack(this.messages.viewOf(place.message).element, place.top);
   }
 
   #goesDown = false; // the next question is to be shown at the top
@@ -98,6 +132,16 @@ export class Conversation {
     const wish = this.#transcript.wishes.find((each) => each.client_id === client_id);
     this.#take({ type: "wish_dropped", client_id });
     if (!$("#text").value.trim()) this.composer.setText(wish.text);
+  }
+
+  /** Keeps what its reader thinks of a reply; shown at once, and taken back should it not arrive. */
+  async #judge(message, value, before) {
+    this.#take({ type: "feedback_changed", message, value });
+    const body = new URLSearchParams({ message, value });
+    const answer = await fetch(this.connection.addresses.feedback, { method: "POST", headers: { "X-CSRFToken": csrfToken() }, body }).catch(() => null);
+    if (answer?.ok) return;
+    this.#take({ type: "feedback_changed", message, value: before });
+    toast(say("offline"));
   }
 
   #opened() {
@@ -146,12 +190,12 @@ export class Conversation {
     if (found && found !== wanted) this.#take({ type: "reply_doubted", reply, length });
   }
 
-  /** Screen readers hear that a reply has begun, and then its text when it is finished, not every word on its way. */
   #announce({ type, message, reply }) {
-    if (type === "message_created" && message.role === "assistant") speak(say("streaming"));
+    if (type === "message_created" && message.role === "assistant") this.narrator.begin(message);
+    if (type === "reply_delta" && runningReply(this.#transcript)?.id === reply) this.narrator.grow(() => messageOf(this.#transcript, reply));
     if (type !== "reply_ended" || !shownMessages(this.#transcript).some(({ id }) => id === reply)) return;
     const ended = messageOf(this.#transcript, reply);
-    if (hasEnded(ended)) speak(ended.status === "done" ? ended.text : say(ended.status));
+    if (hasEnded(ended)) this.narrator.end(ended);
   }
 
   #schedulePaint() {
@@ -168,10 +212,13 @@ export class Conversation {
     const running = runningReply(transcript);
     const title = conversation.title || say("new_conversation");
     this.messages.update(transcript);
+    if (!conversation.temporary) for (const mark of $$("#temporary, .temporary-mark")) mark.remove();
+    this.composer.keeps = !conversation.temporary;
     this.composer.update({ running, canWrite: conversation.role !== "reader" });
     $("#older").hidden = !hasOlder(transcript);
     setText($("#title"), title);
-    document.title = `${running ? "● " : ""}${title} · Parley`;
+    setAttribute($('[data-act="settings"]'), "data-changed", isSet(conversation) ? "" : null);
+    this.attention.update({ running: !!running, title });
     if (this.#goesDown && running) {
       this.#goesDown = false;
       this.scroll.showQuestion();
@@ -180,15 +227,25 @@ export class Conversation {
   }
 
   async #loadOlder(button) {
-    const [first] = shownMessages(this.#transcript);
     button.disabled = true;
-    const answer = await fetch(`${$("#older").dataset.url}?before=${encodeURIComponent(first.id)}`).catch(() => null);
+    await this.#fetchOlder();
     button.disabled = false;
-    if (!answer?.ok) return toast(say("older_failed"));
+  }
+
+  /** Loads a page of earlier messages, or as many as lead to `through`. False where it could not be had. */
+  async #fetchOlder(through = "") {
+    const [first] = shownMessages(this.#transcript);
+    const wanted = new URLSearchParams({ before: first.id, ...(through && { through }) });
+    const answer = await fetch(`${$("#older").dataset.url}?${wanted}`).catch(() => null);
+    if (!answer?.ok) {
+      toast(say("older_failed"));
+      return false;
+    }
     const { messages, more } = await answer.json();
     this.scroll.letGo();
     this.#take({ type: "older_messages", messages, more });
-    this.scroll.keep(() => this.#paint());
+    await this.scroll.keep(() => this.#paint());
+    return true;
   }
 
   #rename() {
@@ -200,10 +257,56 @@ export class Conversation {
     field.select();
   }
 
-  /** Escape stops the reply, unless it closes something that is open. */
-  #pressed(event) {
+  /** Loaded when it is first wanted. */
+  #settings = null;
+
+  async #openSettings(event) {
+    if (event?.ctrlKey || event?.metaKey || event?.shiftKey) return; // the page of the settings, in a tab of its own
+    event?.preventDefault();
+    const { Settings } = await import("./settings.js");
+    this.#settings ??= new Settings($("#settings-dialog"), { ask: (command) => this.connection.ask(command) });
+    this.#settings.open(this.#transcript.conversation);
+  }
+
+  /** Keeps a temporary conversation; the form does that, too, and loads the page anew. */
+  #keep(event) {
+    event.preventDefault();
+    this.act({ type: "keep_conversation" });
+    $("#text").focus({ preventScroll: true });
+  }
+
+  /** Stops the reply that runs. Escape in an open drawer closes that. */
+  #stop() {
     const running = runningReply(this.#transcript);
-    if (event.key !== "Escape" || event.defaultPrevented || event.isComposing || !running || $("dialog[open], .drawer-open")) return;
+    if (!running || $(".drawer-open")) return false;
     this.act({ type: "stop_reply", reply: running.id });
+  }
+
+  /** ↑ where nothing is written yet. */
+  #editLast({ target }) {
+    return target.id === "text" && !target.value && this.messages.editLast();
+  }
+
+  /** Brings into sight what somebody has looked for: loads what lies between, or has its branch shown. */
+  async #jump({ message, shown }) {
+    history.replaceState(null, "", location.pathname);
+    const isHere = () => shownMessages(this.#transcript).some(({ id }) => id === message);
+    try {
+      if (!shown) {
+        await this.#until(() => this.connection.isOpen);
+        await this.connection.ask({ type: "select_branch", message });
+        await this.#until(() => isHere() || hasOlder(this.#transcript));
+      }
+      while (!isHere() && hasOlder(this.#transcript)) if (!(await this.#fetchOlder(message))) return;
+      this.#paint();
+      if (isHere()) await this.scroll.show(this.messages.viewOf(message).element);
+    } catch ({ code, message: why }) {
+      toast(code === "offline" ? say("offline") : why);
+    }
+  }
+
+  /** Waits for events to bring something about, but not for ever. */
+  async #until(isSo, tries = 50) {
+    for (; !isSo() && tries; tries--) await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

@@ -1,6 +1,7 @@
 // Editing a message in its place. Sending makes a new branch; the old one stays behind the arrows.
 
 import { $, cloneTemplate, isComposing } from "./dom.js";
+import { sends } from "./keys.js";
 
 export function openEditor(view, page) {
   const { element, body, message } = view;
@@ -32,7 +33,7 @@ export function openEditor(view, page) {
     if (event.key === "Escape") {
       event.stopPropagation();
       close();
-    } else if (event.key === "Enter" && !event.shiftKey && event.target === field) {
+    } else if (sends(event) && event.target === field) {
       event.preventDefault();
       send();
     }

@@ -1,10 +1,13 @@
-// The Markdown that is spoken here: CommonMark with tables, strikethrough, task lists, maths and bare links, without raw
-// HTML. Pure: it makes strings; nothing of it reaches the page except through sanitize.js.
+// The Markdown that is spoken here: CommonMark with tables, strikethrough, task lists, footnotes, maths and bare links,
+// without raw HTML. Pure: it makes strings; nothing of it reaches the page except through sanitize.js.
 
 import MarkdownIt from "markdown-it";
 
 import { withCjk } from "./cjk.js";
+import { withFootnotes } from "./footnotes.js";
 import { maths } from "./maths.js";
+import { withMending } from "./mend.js";
+import { withPieces } from "./pieces.js";
 
 const SAFE_LINK = /^(https?:\/\/|mailto:)/i;
 
@@ -12,7 +15,7 @@ export function markdownGrammar() {
   const md = withCjk(new MarkdownIt("default", { html: false, linkify: true, typographer: false }));
   md.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
   md.validateLink = (url) => SAFE_LINK.test(url.trim());
-  md.use(maths);
+  for (const extend of [maths, withFootnotes, withMending, withPieces]) md.use(extend);
   md.core.ruler.after("inline", "task_lists", markTasks);
   md.renderer.rules.image = (...all) => renderImageAsLink(md.utils.escapeHtml, ...all);
   md.renderer.rules.link_open = renderLink;

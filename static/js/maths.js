@@ -8,6 +8,7 @@ export function maths(md) {
   const { escapeHtml } = md.utils;
   md.renderer.rules.maths = (tokens, index) => {
     const { content, info } = tokens[index];
+    if (info === "growing") return `<span class="maths growing">${escapeHtml(content)}</span>`;
     return `<span class="maths${info === "display" ? " display" : ""}" data-tex="${escapeHtml(content)}">${escapeHtml(content)}</span>`;
   };
   md.renderer.rules.maths_block = (tokens, index) => {
@@ -21,12 +22,12 @@ export function maths(md) {
 export const hasMaths = (text) => /\$|\\\(|\\\[/.test(text);
 
 function inlineMaths(state, silent) {
-  const found = mathsAt(state.src, state.pos);
+  const found = mathsAt(state.src, state.pos) ?? (state.env.atEnd && !silent ? begunAt(state.src, state.pos) : null);
   if (!found) return false;
-  if (!silent) {
+  if (!silent && found.tex) {
     const token = state.push("maths", "span", 0);
     token.content = found.tex;
-    token.info = found.display ? "display" : "";
+    token.info = found.info ?? (found.display ? "display" : "");
   }
   state.pos = found.end;
   return true;
@@ -43,6 +44,15 @@ function mathsAt(src, pos) {
     return { tex: src.slice(pos + 1, end), end: end + 1, display: false };
   }
   return null;
+}
+
+const BEGUN = /^(?:\$\$|\\\(|\\\[|\$(?![\s\d$]))([^\n$]{0,200})\$?$/;
+
+/** What seems to be half of a formula at the end: shown without its mark until more is there to tell. */
+function begunAt(src, pos) {
+  if (src[pos - 1] === "\\" || /\w/.test(src[pos - 1] ?? "")) return null;
+  const begun = BEGUN.exec(src.slice(pos, pos + 210));
+  return begun && pos + begun[0].length === src.length ? { tex: begun[1], end: src.length, info: "growing" } : null;
 }
 
 function between(src, pos, close, display) {
@@ -84,7 +94,7 @@ function waitForEnd(state, startLine, endLine, lines, silent) {
   if (silent) return true;
   const token = state.push("maths_block", "div", 0);
   token.block = true;
-  token.content = lines.join("\n").trim();
+  token.content = lines.join("\n").replace(/[$\\]$/, "").trim();
   token.info = "growing";
   token.map = [startLine, endLine];
   state.line = endLine;

@@ -1,17 +1,20 @@
 // One message on the page: made by the server or from its template, kept right by `update`.
 
 import { copyCode, copyText } from "./code.js";
+import { sayThought, showFacts } from "./details.js";
 import { $, $$, cloneTemplate, completeFrom, setAttribute, setText } from "./dom.js";
 import { equipRendered, GrowingMarkdown } from "./markdown.js";
 import { standingOf } from "./state-words.js";
 import { hasEnded } from "./transcript.js";
-import { say, sayNumber, sayTime, toast } from "./words.js";
+import { say, sayTime, toast } from "./words.js";
 
 export class MessageView {
   #shown = {}; // what `update` was called with
   #text = null; // what stands in the element
   #growing = null;
   #ticking = null;
+  #thinksSince = null; // as this page has seen it; what the server has measured comes with the end
+  #thought = null; // milliseconds
 
   /** `element` is one of the server's, or absent. `page` has `onRender` and `unfold`. */
   constructor(page, element = null) {
@@ -111,7 +114,9 @@ export class MessageView {
     else body.textContent = message.reasoning;
     const thinking = !hasEnded(message) && !message.text;
     details.classList.toggle("growing", thinking);
-    setText($(".reasoning-label", details), say(thinking ? "thinking" : "reasoning"));
+    this.#thinksSince ??= thinking && !this.adopted ? performance.now() : NaN;
+    if (!thinking) this.#thought ??= performance.now() - this.#thinksSince;
+    setText($(".reasoning-label", details), thinking ? say("thinking") : sayThought(message.usage?.thought_ms ?? this.#thought));
   }
 
   #updateStanding() {
@@ -144,7 +149,10 @@ export class MessageView {
     tool("copy").hidden = !message.text;
     tool("edit").hidden = !(own && kept && canWrite) || busy;
     tool("retry-tool").hidden = own || !canWrite || busy;
+    tool("delete-branch").hidden = !kept || !canWrite || busy;
     $(".retry-with", element).hidden = own || !canWrite || busy || !manyModels;
+    $(".feedback", element).hidden = own || !hasEnded(message);
+    for (const button of $$(".feedback button", element)) setAttribute(button, "aria-pressed", String(button.value === message.feedback));
     $(".message-tools", element).hidden = !kept;
     this.#updateFacts();
   }
@@ -155,24 +163,30 @@ export class MessageView {
     const time = document.createElement("time");
     time.dateTime = message.created_at;
     time.textContent = message.created_at ? sayTime(date) : "";
-    const usage = document.createElement("span");
-    usage.className = "message-usage";
-    usage.textContent = usageOf(message);
     const model = message.role === "assistant" && message.model ? ` · ${message.model}` : "";
-    $(".message-facts", this.element).replaceChildren(time, model, usage);
+    $(".message-facts", this.element).replaceChildren(time, model);
+    const details = $(".facts", this.element);
+    details.hidden = message.role !== "assistant" || !message.model;
+    if (details.open) this.showFacts();
+  }
+
+  /** Filled when it is opened: there may be hundreds of messages. */
+  showFacts() {
+    showFacts($("dl", $(".facts", this.element)), this.message);
   }
 
   async copy(button) {
-    const done = await copyText(this.message.text);
+    const done = await copyText(this.message.text, this.message.role === "assistant" ? richTextOf(this.body) : "");
     if (!done) return toast(say("copy_failed"));
     showDone(button);
   }
 }
 
-function usageOf({ usage }) {
-  if (!usage?.completion_tokens) return "";
-  const values = { prompt: sayNumber(usage.prompt_tokens ?? 0), completion: sayNumber(usage.completion_tokens) };
-  return ` · ${say(usage.estimated ? "about_tokens" : "tokens", values)}`;
+/** What is shown, as other programs take it in: without our buttons. */
+function richTextOf(body) {
+  const copy = body.cloneNode(true);
+  for (const ours of $$(".code-head, button", copy)) ours.remove();
+  return copy.innerHTML;
 }
 
 /** A tick in the place of the icon, for a moment. */

@@ -1,6 +1,7 @@
 // The list of messages: one view for each message of the shown branch, in order, and what can be done with them.
 
-import { copyCode } from "./code.js";
+import { askToDelete } from "./branches.js";
+import { copyCode, saveCode, wrapLines } from "./code.js";
 import { $, $$, cloneTemplate, onAct } from "./dom.js";
 import { openEditor } from "./editor.js";
 import { MessageView } from "./message.js";
@@ -16,7 +17,10 @@ export class Messages {
     this.page = page;
     for (const each of $$(".message", element)) this.#views.set(each.dataset.message, new MessageView(page, each));
     onAct(element, this.#actions());
-    element.addEventListener("toggle", ({ target }) => target.matches(".retry-with[open]") && this.#listModels(target), true);
+    element.addEventListener("toggle", ({ target }) => {
+      if (target.matches(".retry-with[open]")) this.#listModels(target);
+      if (target.matches(".facts[open]")) this.viewAt(target).showFacts();
+    }, true);
   }
 
   update(transcript) {
@@ -40,6 +44,26 @@ export class Messages {
 
   get lastMessage() {
     return $$(".message", this.element).at(-1) ?? null;
+  }
+
+  viewOf(id) {
+    return this.#views.get(id);
+  }
+
+  /** Opens the editor of the last question. False where there is none that can be edited. */
+  editLast() {
+    const button = this.lastQuestion && $('[data-act="edit"]', this.lastQuestion);
+    if (!button || button.hidden) return false;
+    openEditor(this.viewAt(button), this.page);
+    this.lastQuestion.scrollIntoView({ block: "nearest" });
+    return true;
+  }
+
+  copyLast() {
+    const button = $$('.message.assistant [data-act="copy"]', this.element).at(-1);
+    if (!button || button.hidden) return false;
+    this.viewAt(button).copy(button);
+    return true;
   }
 
   viewAt(element) {
@@ -110,6 +134,12 @@ export class Messages {
       next: branch(1),
       copy: (button) => this.viewAt(button).copy(button),
       "copy-code": copyCode,
+      "save-code": saveCode,
+      "wrap-code": wrapLines,
+      feedback: (button) => {
+        const { id, feedback } = this.viewAt(button).message;
+        page.judge(id, button.value === feedback ? "" : button.value, feedback);
+      },
       edit: (button) => openEditor(this.viewAt(button), page),
       retry: (button) => retry(button),
       "retry-tool": (button) => retry(button),
@@ -117,6 +147,7 @@ export class Messages {
         button.closest("details").open = false;
         retry(button, button.value);
       },
+      "delete-branch": (button) => askToDelete(this.viewAt(button), (command) => page.act(command)),
       continue: (button) => page.act({ type: "continue_reply", reply: this.viewAt(button).message.id }),
       "send-again": (button) => page.sendAgain(this.viewAt(button).message.client_id),
       "take-back": (button) => page.takeBack(this.viewAt(button).message.client_id),

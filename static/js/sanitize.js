@@ -40,14 +40,14 @@ export function sanitize(html) {
 
 const forLists = DOMPurify(globalThis);
 
-/** The rows of the sidebar, from the fragment that the server renders. */
+/** `{rows, after}` of the sidebar, from the fragment that the server renders: a page, and where the next one begins. */
 export function sanitizeList(html) {
   const fragment = forLists.sanitize(html, {
-    ALLOWED_TAGS: ["section", "ul", "li", "a"],
+    ALLOWED_TAGS: ["section", "ul", "li", "a", "p"],
     ALLOWED_ATTR: ["class", "title"],
     ALLOW_DATA_ATTR: true,
     RETURN_DOM_FRAGMENT: true,
     ...(policy && { TRUSTED_TYPES_POLICY: policy }),
   });
-  return [...fragment.querySelectorAll("[data-conversation]")];
+  return { rows: [...fragment.querySelectorAll("[data-conversation]")], after: fragment.querySelector("[data-after]")?.dataset.after ?? "" };
 }

@@ -1,9 +1,12 @@
 // Where the page stands. A question goes to the top and its answer grows below. While somebody is at the end the page
-// follows; a wheel, a finger or a key upward lets go, and coming back to the end takes up again. Nobody who reads above is moved.
+// follows; a wheel, a finger, a key upward or a selection lets go, and coming back to the end takes up again. Nobody who reads above is moved.
 
 import { $, prefersStill } from "./dom.js";
 
 const NEAR = 32; // pixels that still count as "at the end"
+
+/** The next painting; of a hidden page there is none. */
+const nextFrame = () => Promise.race([new Promise(requestAnimationFrame), new Promise((resolve) => setTimeout(resolve, 100))]);
 
 export class Scroll {
   #following = true;
@@ -15,6 +18,7 @@ export class Scroll {
     addEventListener("wheel", (event) => event.deltaY < 0 && this.letGo(), { passive: true });
     addEventListener("touchmove", () => this.letGo(), { passive: true });
     addEventListener("keydown", (event) => this.#pressed(event));
+    document.addEventListener("selectionchange", () => this.#selected());
     addEventListener("scroll", () => this.#scrolled(), { passive: true });
     addEventListener("scrollend", () => this.follow()); // what came into sight on the way may be taller than was thought
     addEventListener("resize", () => this.#makeRoom());
@@ -55,18 +59,46 @@ export class Scroll {
     scrollTo({ top: this.#end(), behavior: far || prefersStill() ? "instant" : "smooth" });
   }
 
-  /** Runs `change`, which adds something above, and leaves in its place what was in sight. */
-  keep(change) {
+  /** Where the reader stands: which message is at the top of the window, and how far from it. Null at the end, where new things come. */
+  get place() {
+    if (this.#end() - scrollY <= NEAR) return null;
+    const head = $(".page-head").offsetHeight;
+    const first = [...this.messages.element.querySelectorAll(".message[data-message]")].find((each) => each.getBoundingClientRect().bottom > head);
+    return first ? { message: first.dataset.message, top: Math.round(first.getBoundingClientRect().top) } : null;
+  }
+
+  /** Stands where somebody stood before. */
+  async goBack(element, top) {
+    this.letGo();
+    await this.#untilSettled(() => scrollBy({ top: element.getBoundingClientRect().top - top, behavior: "instant" }));
+    this.#lastY = scrollY;
+  }
+
+  /** Brings one message into sight, and lets the eye find it. */
+  async show(element) {
+    this.letGo();
+    element.focus({ preventScroll: true });
+    const put = () => element.scrollIntoView({ block: element.offsetHeight > innerHeight / 2 ? "start" : "center", behavior: "instant" });
+    await this.#untilSettled(put);
+    element.classList.add("found");
+    setTimeout(() => element.classList.remove("found"), 2500);
+  }
+
+  /** Runs `change`, which adds something above, and leaves in its place what was in sight; over when nothing moves any more. */
+  async keep(change) {
     const anchor = this.messages.element.querySelector(".message");
     const top = anchor?.getBoundingClientRect().top;
     const putBack = () => anchor?.isConnected && scrollBy({ top: anchor.getBoundingClientRect().top - top, behavior: "instant" });
     change();
-    putBack();
-    // Blocks that come into sight take their real height only now.
-    requestAnimationFrame(() => {
-      putBack();
-      requestAnimationFrame(putBack);
-    });
+    await this.#untilSettled(putBack);
+  }
+
+  /** Blocks that come into sight take their real height only then, and move what is below them. */
+  async #untilSettled(put) {
+    for (let frame = 0; frame < 3; frame++) {
+      put();
+      await nextFrame();
+    }
   }
 
   /** The last answer fills what the question leaves of the window, so that nothing jumps when it begins or ends. */
@@ -92,6 +124,12 @@ export class Scroll {
   #pressed(event) {
     const typing = event.target.closest?.("textarea, input, select");
     if (!typing && ["ArrowUp", "PageUp", "Home"].includes(event.key)) this.letGo();
+  }
+
+  /** What somebody is selecting must not move away under the pointer. */
+  #selected() {
+    const { isCollapsed, anchorNode } = getSelection();
+    if (!isCollapsed && this.messages.element.contains(anchorNode)) this.letGo();
   }
 
   #scrolled() {

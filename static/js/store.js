@@ -47,6 +47,27 @@ export const tab = {
   },
 };
 
+const MOST_PLACES = 50;
+
+/** Where this tab stood in each conversation, the newest last: `[conversation, {message, top}]`. */
+function places() {
+  try {
+    const kept = JSON.parse(tab.get("places"));
+    return Array.isArray(kept) ? kept.filter(Array.isArray) : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Keeps a place, of the fifty conversations that were seen last; without a place it is forgotten. */
+export function keepPlace(conversation, place) {
+  const others = places().filter(([id]) => id !== conversation);
+  const kept = place ? [...others, [conversation, place]].slice(-MOST_PLACES) : others;
+  tab.set("places", kept.length ? JSON.stringify(kept) : "");
+}
+
+export const keptPlace = (conversation) => places().find(([id]) => id === conversation)?.[1] ?? null;
+
 export const keepSetting = (name, value) => kept.set(`parley:${name}`, value);
 export const keptSetting = (name) => kept.get(`parley:${name}`);
 

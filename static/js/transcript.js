@@ -141,9 +141,17 @@ const events = {
     return [next, []];
   },
 
-  conversation_changed(state, { type, version, head, members, ...changed }) {
-    const next = { ...state, conversation: { ...state.conversation, ...changed }, members: members ?? state.members };
-    return head ? showHead(next, head) : [next, []];
+  /** What the reader herself thinks of a reply, said in this tab or another. */
+  feedback_changed(state, { message: id, value }) {
+    const message = state.messages.get(id);
+    if (!message || (message.feedback ?? null) === (value || null)) return [state, []];
+    return [{ ...state, messages: new Map(state.messages).set(id, { ...message, feedback: value || null }) }, []];
+  },
+
+  conversation_changed(state, { type, version, head, members, removed, ...changed }) {
+    const next = { ...(removed ? without(state, removed) : state), members: members ?? state.members };
+    next.conversation = { ...state.conversation, ...changed };
+    return head === undefined ? [next, []] : showHead(next, head);
   },
 
   reply_delta(state, event) {
@@ -237,8 +245,19 @@ function remember(state, message) {
   state.families.set(message.parent ?? "", message.siblings);
 }
 
+/** The state without a message and all that follows it, as far as they are known. */
+function without(state, removed) {
+  const gone = new Set([removed]);
+  for (const id of gone) for (const child of state.families.get(id) ?? []) gone.add(child);
+  const remaining = (known) => new Map([...known].filter(([id]) => !gone.has(id)));
+  const families = remaining(state.families);
+  for (const [parent, ids] of families) if (ids.includes(removed)) families.set(parent, ids.filter((id) => id !== removed));
+  return { ...state, messages: remaining(state.messages), growing: remaining(state.growing), families, top: gone.has(state.top) ? null : state.top };
+}
+
 function showHead(state, head) {
   const next = { ...state, conversation: { ...state.conversation, head } };
+  if (head === null) return [{ ...next, older: false }, []]; // nothing is left
   const first = shownPath(next)[0];
   const whole = first !== undefined && (first === state.top || !state.messages.get(first).parent);
   return whole ? [next, []] : sync({ ...state, lost: true }, {}); // the old branch stays on the page until the snapshot comes

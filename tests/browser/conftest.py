@@ -102,6 +102,11 @@ async def start_process(transactional_db: None, upstream: Upstream) -> AsyncIter
 CONVERSATION = re.compile(r"/conversations/[0-9a-f-]{36}/")
 
 
+#: What Chromium says when a page is left while it connects: a test that ends, a link that is followed at once. A socket
+#: that cannot be opened is not hidden by this: such a page never says that it is connected.
+LEFT_EARLY = "WebSocket is closed before the connection is established"
+
+
 class Visit:
     """Somebody in front of a page. What the browser complained about is in `problems`, where it went in `hosts`."""
 
@@ -116,7 +121,7 @@ class Visit:
         page.set_default_timeout(PATIENCE_MS)
 
     def heard(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and LEFT_EARLY not in message.text:
             self.problems.append(f"{message.type}: {message.text}")
 
     def requested(self, request: PageRequest) -> None:

@@ -140,6 +140,25 @@ async def test_enter_sends_and_shift_enter_breaks_the_line(visit: Visit) -> None
     assert (await Message.objects.aget(role="user")).text == "One\ntwo"
 
 
+async def test_who_chooses_so_sends_with_ctrl_enter_and_reads_larger(visit: Visit) -> None:
+    await visit.page.locator("summary", has_text="Settings and sign out").click()
+    await visit.page.get_by_role("button", name="Ctrl + Enter").click()
+    before = await visit.composer.evaluate("field => parseFloat(getComputedStyle(field).fontSize)")
+    await visit.page.get_by_role("button", name="Larger").click()
+    await visit.reload()
+    assert await visit.composer.evaluate("field => parseFloat(getComputedStyle(field).fontSize)") == 1.25 * before
+    await visit.composer.press_sequentially("One")
+    await visit.composer.press("Enter")
+    await visit.composer.press_sequentially("Two")
+    await visit.composer.press("Control+Enter")
+    await visit.until_in_a_conversation()
+    await expect(visit.question.locator(".message-text")).to_have_text("One\nTwo")
+    await visit.page.keyboard.press("Control+/")
+    keys = visit.page.get_by_role("dialog", name="Keyboard shortcuts").locator("dl > div")
+    await expect(keys.filter(has_text=re.compile("^Send"))).to_contain_text("Ctrl Enter", use_inner_text=True)
+    await expect(keys.filter(has_text=re.compile("^New line"))).not_to_contain_text("Shift", use_inner_text=True)
+
+
 async def test_a_draft_survives_a_reload(visit: Visit) -> None:
     await visit.ask("First")
     await expect(visit.reply).to_contain_text("You said: First")
@@ -176,11 +195,63 @@ async def test_markdown_grows_into_its_form(visit: Visit, upstream: Upstream) ->
     await expect(reply.locator(".katex").first).to_be_visible()
 
 
+async def test_code_is_wrapped_and_saved(visit: Visit, upstream: Upstream) -> None:
+    line = "value = " + " + ".join(f"number_{count}" for count in range(60))
+    upstream.answer(Script([f"Here:\n\n```python\n{line}\n```\n"]))
+    await visit.ask("Code, please")
+    block = visit.reply.locator("pre")
+    await expect(block).to_contain_text("number_59")
+    fits = "block => block.scrollWidth <= block.clientWidth"
+    assert not await block.evaluate(fits)
+    wrap = visit.reply.get_by_role("button", name="Wrap long lines")
+    await wrap.click()
+    await expect(wrap).to_have_attribute("aria-pressed", "true")
+    assert await block.evaluate(fits)
+    async with visit.page.expect_download() as saving:
+        await visit.reply.get_by_role("button", name="Download").click()
+    saved = await saving.value
+    assert saved.suggested_filename == "code.py"
+    assert (await saved.path()).read_text("utf-8") == f"{line}\n"
+
+
+async def test_a_reply_is_copied_as_markdown_and_with_its_form(visit: Visit, upstream: Upstream) -> None:
+    upstream.answer(Script(["Some **bold** words\n\n```python\nx = 1\n```\n"]))
+    await visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await visit.ask("Hello")
+    await expect(visit.reply.locator("strong")).to_have_text("bold")
+    await expect(visit.stop_button).to_be_hidden()
+    await visit.reply.hover()
+    await visit.reply.get_by_role("button", name="Copy as Markdown").click()
+    copied = await visit.page.evaluate(
+        """async () => {
+          const [item] = await navigator.clipboard.read();
+          const read = async (type) => (await item.getType(type)).text();
+          return { plain: await read("text/plain"), html: await read("text/html") };
+        }"""
+    )
+    assert copied["plain"] == "Some **bold** words\n\n```python\nx = 1\n```\n"
+    assert "<strong>bold</strong>" in copied["html"]
+    assert "<button" not in copied["html"]
+
+
+async def test_what_is_selected_is_quoted_in_the_next_question(visit: Visit, upstream: Upstream) -> None:
+    upstream.answer(Script(["The sky is blue.\n\nGrass is green."]))
+    await visit.ask("Colours?")
+    await expect(visit.reply).to_contain_text("Grass is green.")
+    await expect(visit.stop_button).to_be_hidden()
+    await visit.composer.fill("But why?")
+    await visit.reply.locator("p").first.select_text()
+    await visit.page.get_by_role("button", name="Quote").click()
+    await expect(visit.composer).to_have_value("But why?\n\n> The sky is blue.\n\n")
+    await expect(visit.composer).to_be_focused()
+    await expect(visit.page.get_by_role("button", name="Quote")).to_be_hidden()
+
+
 async def test_reasoning_is_shown_apart(visit: Visit, upstream: Upstream) -> None:
     upstream.answer(Script([Reason("Let me think."), "Yes."]))
     await visit.ask("Is it?")
     await expect(visit.reply).to_contain_text("Yes.")
-    await visit.reply.get_by_text("Reasoning").click()
+    await visit.reply.get_by_text("Thought for").click()
     await expect(visit.reply).to_contain_text("Let me think.")
 
 
@@ -267,10 +338,11 @@ async def test_a_conversation_can_be_renamed_and_deleted(visit: Visit) -> None:
     await entry.hover()
     await entry.get_by_label("What to do with this conversation").click()
     await entry.get_by_role("button", name="Delete").click()
-    await visit.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     await visit.until_home()
     await expect(visit.page.get_by_text("New title")).to_have_count(0)
-    assert not await Message.objects.aexists()
+    await visit.page.get_by_role("button", name="Undo").click()
+    await visit.until_in_a_conversation()
+    await expect(visit.reply).to_contain_text("You said: Old title")
 
 
 async def test_signing_out_shows_the_way_in(visit: Visit) -> None:

@@ -145,7 +145,7 @@ def test_passwords_are_long_readable_and_never_the_same() -> None:
 
 @pytest.mark.django_db
 def test_packages_that_cannot_be_had_end_the_set_up_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(say: object) -> None:
+    def fail(say: object, for_checks: bool) -> None:
         raise npm.NPMError("No network.")
 
     monkeypatch.setattr(npm, "ensure_packages", fail)

@@ -132,6 +132,7 @@ def test_each_key_has_a_variable(load: Load, field: str) -> None:
         "email_url": "smtp://h",
         "secret_key": "x" * 60,
         "replies_in": "workers",
+        "titles": "false",
         "encryption_key": base64.b64encode(b"k" * 32).decode(),
     }
     kinds = {bool: "true", int: "1100", float: "31", str: "word", tuple[str, ...]: "a,b"}

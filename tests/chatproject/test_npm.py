@@ -57,6 +57,23 @@ def test_a_package_in_another_version_is_missing(project: Path) -> None:
     assert npm.missing_packages(project) == ["morphdom"]
 
 
+def test_a_package_of_the_checks_is_missing_only_to_them(project: Path) -> None:
+    lock = {"packages": {"": {}, "node_modules/axe-core": {"version": "4.14.1", "dev": True}}}
+    (project / "package-lock.json").write_text(json.dumps(lock))
+    assert npm.missing_packages(project) == []
+    assert npm.missing_packages(project, for_checks=True) == ["axe-core"]
+
+
+@pytest.mark.parametrize("for_checks", [False, True])
+def test_who_only_uses_parley_is_given_no_package_of_the_checks(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, for_checks: bool
+) -> None:
+    programs(tmp_path / "bin", monkeypatch, node="echo v22.1.0", npm='echo "$@" >&2; exit 1')
+    with pytest.raises(npm.NPMError) as told:
+        npm.ensure_packages(print, project, for_checks)
+    assert ("--omit=dev" in str(told.value)) is not for_checks
+
+
 def test_nothing_runs_when_nothing_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(project, "2.7.8")
     programs(tmp_path / "bin", monkeypatch)

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from conversations import admin, wire
 from conversations.admin import history
-from conversations.models import Conversation, Membership, Message, Role
+from conversations.models import Conversation, Membership, Message, Role, Shelf
 from conversations.status import RUNNING, Status
 from tests.conftest import Chat
 from tests.plans import way_of_statement
@@ -51,16 +51,16 @@ def way_of(rows: QuerySet[Any]) -> str:
 
 
 #: The statement for the rows of a page of a list: it has the columns of all.
-IS_PAGE = re.compile(r'^SELECT "conversations_(message|conversation)"."id", .* ORDER BY [^()]*$', re.DOTALL)
+IS_PAGE = re.compile(r'^SELECT "conversations_(message|conversation)"."(id|head_id)", .* ORDER BY [^()]*$', re.DOTALL)
 SORTS = re.compile(r"TEMP B-TREE|Sort Key")
 
 
 # The sidebar
 
 
-def test_the_newest_of_a_person_are_read_in_the_order_of_an_index(alice: User) -> None:
-    way = way_of(Conversation.objects.visible_to(alice).with_running().newest_first()[:50])
-    assert "newest_of_a_person" in way
+def test_the_newest_on_a_shelf_are_read_in_the_order_of_an_index(alice: User) -> None:
+    way = way_of(Conversation.objects.visible_to(alice).with_running().on_shelf(Shelf.LISTED)[:50])
+    assert "newest_on_a_shelf" in way
     assert not SORTS.search(way), way
     assert "running_replies" in way
 

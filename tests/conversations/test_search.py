@@ -17,8 +17,9 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from conversations import search
+from conversations.excerpts import excerpt, marks_in
 from conversations.models import Conversation, Membership, Message, Piece
-from conversations.search import SearchTerms, excerpt, marks_in, matching, terms_of
+from conversations.search import SearchTerms, matching, terms_of
 from conversations.status import Status
 from streaming import leases
 from streaming.reply import Ending

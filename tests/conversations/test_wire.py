@@ -100,6 +100,9 @@ def test_a_snapshot_has_all_fields(conversation: Conversation, alice: User) -> N
         "id": str(conversation.pk),
         "title": "0?",
         "model": "",
+        "system_prompt": "",
+        "parameters": {},
+        "temporary": False,
         "role": "owner",
         "head": found["messages"][-1]["id"],
     }
@@ -232,4 +235,5 @@ def test_a_line_of_the_sidebar_has_all_fields(conversation: Conversation, alice:
     )
     line = wire.sidebar_entry(found)
     assert TIME.fullmatch(line.pop("updated_at"))
-    assert line == {"id": str(conversation.pk), "title": "0?", "running": False, "unread": True}
+    place = {"shelf": "listed", "folder": None}
+    assert line == {"id": str(conversation.pk), "title": "0?", **place, "running": False, "unread": True}

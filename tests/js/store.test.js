@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { keepWishes, keptWishes, withDraft } from "../../static/js/store.js";
+import { keepPlace, keepWishes, keptPlace, keptWishes, withDraft } from "../../static/js/store.js";
 
 /** As much of localStorage as is used: its keys are its own properties, its methods are not. */
 class FakeStorage {
@@ -58,4 +58,22 @@ test("what a browser has put back by itself is not there twice", () => {
   assert.equal(withDraft("Half a thought", "Half a thought"), "Half a thought");
   assert.equal(withDraft("Half a", "Half a thought"), "Half a thought");
   assert.equal(withDraft("Half a thought more", "Half a thought"), "Half a thought more");
+});
+
+test("a place is kept for each of fifty conversations, the oldest goes", () => {
+  globalThis.sessionStorage = new FakeStorage();
+  for (let number = 0; number < 51; number++) keepPlace(`c${number}`, { message: "1", top: number });
+  keepPlace("c1", { message: "2", top: 7 });
+  assert.equal(keptPlace("c0"), null);
+  assert.deepEqual(keptPlace("c1"), { message: "2", top: 7 });
+  assert.equal(JSON.parse(sessionStorage.getItem("parley:places")).length, 50);
+  keepPlace("c1", null);
+  assert.equal(keptPlace("c1"), null);
+  for (const broken of ["{", "null", "[1]", '{"a": 1}']) {
+    sessionStorage.setItem("parley:places", broken);
+    assert.equal(keptPlace("c2"), null);
+  }
+  delete globalThis.sessionStorage;
+  keepPlace("c1", { message: "1", top: 0 });
+  assert.equal(keptPlace("c1"), null);
 });

@@ -261,3 +261,21 @@ test("lost, doubled and reordered deltas end at the right text, for 500 networks
     assert.equal(state.growing.size, 0, `seed ${seed}`);
   }
 });
+
+test("what is deleted goes with all that follows it, and where nothing is left one may begin anew", () => {
+  const message = (id, parent, more = {}) => ({ id, parent, role: parent ? "assistant" : "user", text: id, reasoning: "", status: "done", siblings: [id], ...more });
+  const snapshot = { type: "conversation_snapshot", version: 1, conversation: { id: "c", head: "2" }, messages: [message("1", null), message("2", "1")], replies: [] };
+  let [state, toDo] = apply(apply(emptyTranscript(), snapshot)[0], { type: "conversation_changed", version: 2, removed: "1", head: null });
+  assert.deepEqual([shownMessages(state), toDo, state.messages.size, state.top], [[], [], 0, null]);
+  [state, toDo] = apply(state, { type: "message_created", version: 3, message: message("3", null, { siblings: undefined }), head: "3" });
+  assert.deepEqual([shownMessages(state).map(({ id, siblings }) => [id, siblings]), toDo], [[["3", ["3"]]], []]);
+});
+
+test("what is deleted above the loaded window needs a snapshot; on another branch it needs nothing", () => {
+  const message = (id, parent, siblings = [id]) => ({ id, parent, role: "user", text: id, reasoning: "", status: "done", siblings });
+  const snapshot = { type: "conversation_snapshot", version: 1, conversation: { id: "c", head: "9" }, messages: [message("8", "7"), message("9", "8", ["9", "10"])], more: true, replies: [] };
+  const [state] = apply(emptyTranscript(), snapshot);
+  assert.deepEqual(apply(state, { type: "conversation_changed", version: 2, removed: "5", head: "4" })[1], [{ type: "sync" }]);
+  const [next, toDo] = apply(state, { type: "conversation_changed", version: 2, removed: "10" });
+  assert.deepEqual([shownMessages(next).map(({ siblings }) => siblings), toDo], [[["8"], ["9"]], []]);
+});

@@ -10,8 +10,8 @@ from channels.db import database_sync_to_async
 from conversations.models import Message
 from streaming import catalogue
 from streaming.demo import answer_to, deltas
+from streaming.endpoint import Endpoint
 from streaming.models import APIKey, Provider
-from streaming.upstream import Endpoint
 from tests.conftest import Chat
 from tests.scripts import Script
 from tests.tab import Event, Tab

@@ -75,31 +75,31 @@ def nothing_is_left() -> Iterator[None]:
 class TestWhileItIsDeleted:
     def test_a_reply_is_claimed(self, conversation: Conversation, alice: User, reply: Message) -> None:
         with Meanwhile(lambda: leases.claim(reply.pk, "here")) as claiming:
-            conversation.remove(alice)
+            conversation.erase()
         assert claiming.result is None
 
     def test_a_reply_that_nobody_has_begun_is_stopped(
         self, conversation: Conversation, alice: User, reply: Message
     ) -> None:
         with Meanwhile(lambda: leases.request_stop(reply.pk)):
-            conversation.remove(alice)
+            conversation.erase()
 
     def test_a_reply_gains(self, conversation: Conversation, alice: User, reply: Message) -> None:
         writer = Writer(claimed(reply), conversation.pk, Reply(), on_lost=lambda: None)
         with Meanwhile(lambda: insert_gains([(writer, [Gain("text", 0, "Hello")])])) as storing:
-            conversation.remove(alice)
+            conversation.erase()
         assert storing.result == {reply.pk}
 
     def test_a_reply_ends(self, conversation: Conversation, alice: User, reply: Message) -> None:
         run = claimed(reply)
         texts = {"text": "Hello", "reasoning": ""}
         with Meanwhile(lambda: end_reply(run, conversation.pk, texts, Ending(Status.DONE, "stop"))) as ending:
-            conversation.remove(alice)
+            conversation.erase()
         assert ending.result is False
 
     def test_somebody_is_invited(self, conversation: Conversation, alice: User, bob: User) -> None:
         with Meanwhile(lambda: Membership.objects.create(conversation=conversation, user=bob)) as inviting:
-            conversation.remove(alice)
+            conversation.erase()
         assert isinstance(inviting.result, IntegrityError)
 
     def test_somebody_asks(self, conversation: Conversation, alice: User, reply: Message) -> None:
@@ -114,5 +114,5 @@ class TestWhileItIsDeleted:
 
         end_reply(claimed(reply), conversation.pk, {"text": "", "reasoning": ""}, Ending(Status.FAILED))
         with Meanwhile(ask):
-            conversation.remove(alice)
+            conversation.erase()
         assert refused == ["not_found"]

@@ -22,12 +22,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "continue_reply": {"reply": "7", "client_id": "a1"},
     "edit_message": {"message": "7", "client_id": "a1", "text": "Hello"},
     "select_branch": {"message": "7"},
+    "delete_branch": {"message": "7"},
     "rename_conversation": {"title": "Greetings"},
+    "change_settings": {"system_prompt": "Be brief.", "parameters": {"temperature": 0.2, "top_p": None}},
+    "keep_conversation": {},
     "sync": {"version": 7, "replies": {"7": {"text": 3, "reasoning": 0}}},
     "ack": {"frames": 32},
     "ping": {},
 }
-OPTIONAL = {"parent", "model", "attachments", "version", "replies"}
+OPTIONAL = {"parent", "model", "attachments", "version", "replies", "system_prompt", "parameters"}
 names = st.sampled_from(sorted(COMMANDS))
 
 
@@ -147,7 +150,7 @@ def test_commands_with_any_value_anywhere_are_read_or_refused_with_an_answer(
 
 
 @hundreds
-@given(names, st.integers(-(2**70), 2**70) | whole_texts(300), st.booleans())
+@given(names, st.integers(-(2**70), 2**70) | whole_texts(LONGEST_REF), st.booleans())
 def test_the_answer_carries_ref_and_client_id_back(name: str, ref: int | str, refused: bool) -> None:
     command = parse_command(frame(name, ref=ref))
     said = events.command_refused(Refused("busy", "Wait."), command) if refused else events.command_done(command)

@@ -14,6 +14,7 @@ import pytest
 from uvicorn.protocols.utils import ClientDisconnected
 
 from streaming import catching_up
+from streaming.bell import Bell
 from streaming.consumers import TabConsumer
 from streaming.cursors import CatchUp, Reader, Window
 from streaming.events import Close, Hint
@@ -61,7 +62,7 @@ class Tab:
     """A reader, and the frames it was sent."""
 
     def __init__(self, hub: Hub, pk: UUID = PK) -> None:
-        self.woken = asyncio.Event()
+        self.woken = Bell()
         self.reader = Reader(self.woken.set, user_id=1, session_key="", max_unacked=10**6)
         hub.seat(self.reader, pk)
         self.frames: list[str] = []
@@ -323,7 +324,7 @@ async def test_many_hints_with_a_gap_are_one_question(hub: Hub, threads: Threads
 async def test_a_socket_that_is_gone_is_no_error(hub: Hub, error: Exception) -> None:
     """Nobody asks the task that sends how it ended, so what it raised would fill the log."""
     consumer = TabConsumer()
-    consumer.hub, consumer.woken = hub, asyncio.Event()
+    consumer.hub, consumer.woken = hub, Bell()
     consumer.reader = Reader(consumer.woken.set, user_id=1, session_key="", max_unacked=10**6)
     consumer.reader.tell("a frame")
     with mock.patch.object(consumer, "send", side_effect=error) as send:

@@ -110,7 +110,7 @@ def test_who_had_to_wait_for_a_claim_takes_what_nobody_owned(reply: Message, mon
 
 def test_an_attempt_that_is_counted_twice_is_one(reply: Message) -> None:
     """The database went away after its commit and before its answer."""
-    from streaming.upstream import Endpoint
+    from streaming.endpoint import Endpoint
 
     run, again = leases.claim(reply.pk, "here"), Run.objects.get()
     assert run is not None

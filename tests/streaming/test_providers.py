@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from streaming.endpoint import Endpoint, UpstreamError
 from streaming.refusals import NOT_A_STREAM, STATUSES, TOO_LONG
-from streaming.upstream import REFUSAL_BYTES, Endpoint, UpstreamError
+from streaming.upstream import REFUSAL_BYTES
 from streaming.upstream import Upstream as Provider
 from tests.scripts import Drop, Hold, Raw, Reset, Script, Stall, Step, error_body, page, redirects, refuses
 from tests.services import free_port

@@ -66,7 +66,7 @@ class Person:
         assert len(posts) == 1 or reply not in self.seen
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1))
 async def test_a_server_that_dies_at_any_moment_loses_nothing(
     seed: int, start_process: StartProcess, tab_on: TabOn, alice: User, upstream: Upstream
 ) -> None:

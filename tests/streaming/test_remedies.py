@@ -56,6 +56,38 @@ def test_the_length_is_called_by_its_other_name(status: int, body: object, reque
     assert remedy_for(read_refusal(status, body), request_) is Remedy.OTHER_LENGTH
 
 
+WITH_ALL = WITH_LENGTH | {"temperature": 0.5, "top_p": 0.9, "reasoning_effort": "minimal"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "remedy"),
+    [
+        (400, error("Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) value is supported.", param="temperature", code="unsupported_value"), Remedy.NO_TEMPERATURE),
+        (400, error("Unsupported parameter: 'top_p' is not supported with this model.", param="top_p"), Remedy.NO_TOP_P),
+        (400, error("litellm.UnsupportedParamsError: openai does not support parameters: ['temperature'], for model=o3"), Remedy.NO_TEMPERATURE),
+        (400, error("invalid temperature: only 1 is allowed for this model"), Remedy.NO_TEMPERATURE),
+        (400, error("`temperature` may only be set to 1 when thinking is enabled."), Remedy.NO_TEMPERATURE),
+        (400, error("`temperature` is deprecated for this model."), Remedy.NO_TEMPERATURE),
+        (400, error("`temperature` and `top_p` cannot both be specified for this model. Please use only one."), Remedy.NO_TOP_P),
+        (400, error("Unrecognized request argument supplied: reasoning_effort"), Remedy.NO_EFFORT),
+        (400, error("Unsupported value: 'reasoning_effort' does not support 'minimal' with this model."), Remedy.NO_EFFORT),
+        (400, {"error": '"llama3" does not support thinking'}, Remedy.NO_EFFORT),
+        (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "reasoning_effort"], "msg": EXTRA}]}, Remedy.NO_EFFORT),
+    ],
+)  # fmt: skip
+def test_what_somebody_has_set_is_left_out_where_a_model_does_not_know_it(
+    status: int, body: object, remedy: Remedy
+) -> None:
+    assert remedy_for(read_refusal(status, body), WITH_ALL) is remedy
+    assert remedy_for(read_refusal(status, body), REQUEST) is None
+
+
+def test_another_value_of_what_was_refused_is_tried() -> None:
+    dialect = USUAL.after(Remedy.NO_EFFORT, WITH_ALL)
+    assert dialect.known_of({"reasoning_effort": "minimal", "temperature": 0.5}) == {"temperature": 0.5}
+    assert dialect.known_of({"reasoning_effort": "high"}) == {"reasoning_effort": "high"}
+
+
 @pytest.mark.parametrize("request_", [REQUEST, WITH_LENGTH, WITH_NEW_LENGTH])
 def test_a_conversation_that_is_too_long_is_shortened(request_: dict[str, Any]) -> None:
     refusal = read_refusal(400, error("no", code="context_length_exceeded"))

@@ -214,3 +214,30 @@ async def test_all_remedies_together_are_three_more_posts_even_where_one_attempt
     assert ended["status"] == "done"
     assert len(upstream.posts) == 4
     await is_counted(ended, upstream.posts)
+
+
+# What somebody has set for a conversation
+
+
+async def test_settings_go_with_the_question_and_what_a_model_refuses_is_left_out_from_then_on(
+    alice_tab: Tab, upstream: Upstream, chat: Chat
+) -> None:
+    chat(max_length=500)
+    wanted = {"temperature": 0.2, "top_p": 0.9, "max_tokens": 300, "reasoning_effort": "low"}
+    await alice_tab.command("change_settings", system_prompt="Answer in verse.", parameters=wanted)
+    upstream.when(
+        lambda request: "temperature" in request.json,
+        refuses(400, "Unsupported parameter: 'temperature' is not supported with this model.", "unsupported_parameter"),
+    )
+    for question in ("One", "Two"):
+        assert (await ask(alice_tab, question))["status"] == "done"
+    sent = [{name: request.json.get(name) for name in wanted} for request in upstream.posts]
+    assert sent == [wanted, wanted | {"temperature": None}, wanted | {"temperature": None}]
+    assert upstream.posts[0].messages[0] == {"role": "system", "content": "Answer in verse."}
+
+
+async def test_nobody_asks_for_more_than_the_site_allows(alice_tab: Tab, upstream: Upstream, chat: Chat) -> None:
+    chat(max_length=70)
+    await alice_tab.command("change_settings", parameters={"max_tokens": 300})
+    await ask(alice_tab, "At length, please")
+    assert upstream.posts[-1].json["max_tokens"] == 70

@@ -240,11 +240,15 @@ def test_a_commit_whose_answer_got_lost_can_be_repeated(reply: Message, bob: Use
 def test_at_its_end_a_reply_becomes_its_message(reply: Message) -> None:
     run = claimed(reply)
     insert_gains([(writer_of(run), [Gain("text", 0, "Tw")])])
-    run.prompt_tokens, run.completion_tokens = 12, 7
+    run.prompt_tokens, run.completion_tokens, run.attempts = 12, 7, 2
+    run.times = {"first_token_ms": 300, "duration_ms": 1200}
     assert end_reply(run, reply.conversation_id, TEXTS, DONE)
     reply.refresh_from_db()
     assert (reply.text, reply.reasoning, reply.status, reply.finish_reason) == ("Two.", "1 + 1", "done", "stop")
-    assert reply.usage == {"prompt_tokens": 12, "completion_tokens": 7, "cost": None, "estimated": False}
+    assert reply.usage == {
+        "prompt_tokens": 12, "completion_tokens": 7, "cost": None, "estimated": False, "attempts": 2,
+        "first_token_ms": 300, "duration_ms": 1200,
+    }  # fmt: skip
     assert reply.ended_at is not None
     assert not Piece.objects.exists()
 
@@ -291,7 +295,7 @@ def test_a_conversation_that_is_gone_takes_its_runs_along(
     reply: Message, conversation: Conversation, alice: User
 ) -> None:
     writer = writer_of(claimed(reply))
-    conversation.remove(alice)
+    conversation.erase()
     assert insert_gains([(writer, [Gain("text", 0, "a")])]) == {reply.pk}
     assert not end_reply(writer.run, conversation.pk, TEXTS, DONE)
 
@@ -328,6 +332,7 @@ def test_what_locks_a_conversation_and_its_messages_takes_the_conversation_first
         lambda: end_reply(Run.objects.get(), reply.conversation_id, TEXTS, DONE),
         lambda: reply.conversation.edit(alice, str(question), "b1", "And 2 + 2?"),
         lambda: reply.conversation.remove(alice),
+        lambda: reply.conversation.erase(),
     ):
         with CaptureQueriesContext(connection) as asked:
             work()

@@ -13,8 +13,8 @@ import pytest
 from django.utils import timezone
 
 from conversations.models import Message
+from streaming.endpoint import IN_THE_MIDDLE
 from streaming.models import Provider, Run
-from streaming.upstream import IN_THE_MIDDLE
 from tests.conftest import Chat
 from tests.scripts import (
     Chunk,
@@ -229,6 +229,14 @@ async def test_usage_is_kept_as_the_provider_counts_it(alice_tab: Tab, upstream:
     usage = ended["usage"]
     assert (usage["prompt_tokens"], usage["completion_tokens"], usage["estimated"]) == (7, 3, False)
     assert (await Message.objects.aget(pk=ended["reply"])).usage == usage
+
+
+async def test_how_long_it_took_is_kept_with_the_usage(alice_tab: Tab, upstream: Upstream) -> None:
+    upstream.answer(refuses(503), Script([Reason("Hm."), "Hello"]))
+    usage = (await ending_of(alice_tab))["usage"]
+    assert usage["attempts"] == 2
+    assert 0 <= usage["thought_ms"] <= usage["duration_ms"]
+    assert 0 < usage["first_token_ms"] <= usage["duration_ms"]
 
 
 async def test_usage_is_estimated_where_the_provider_says_nothing(alice_tab: Tab, upstream: Upstream) -> None:

@@ -35,6 +35,7 @@ SETTINGS = {
     "sockets_per_user": 1000,
     "frames_per_minute": 100_000,
     "models": "small,large",
+    "titles": False,  # each POST of a torture is one of a reply
 }
 
 INSIDE_SECONDS = 15.0

@@ -20,22 +20,25 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Each step can be left out: an image has its static files, another installation its users from elsewhere."""
         parser.add_argument("--no-npm", action="store_true", help="leave the npm packages alone")
+        parser.add_argument("--for-checks", action="store_true", help="install the npm packages of the checks, too")
         parser.add_argument("--no-migrate", action="store_true", help="leave the tables alone")
         parser.add_argument("--no-admin", action="store_true", help="make no administrator")
 
-    def handle(self, *args: Any, no_npm: bool, no_migrate: bool, no_admin: bool, **options: Any) -> None:
+    def handle(
+        self, *args: Any, no_npm: bool, for_checks: bool, no_migrate: bool, no_admin: bool, **options: Any
+    ) -> None:
         """Do the steps; one that fails ends the command with a sentence."""
         if not no_npm:
-            self.install_packages()
+            self.install_packages(for_checks)
         if not no_migrate:
             self.migrate()
         if not no_admin:
             self.introduce_administrator()
 
-    def install_packages(self) -> None:
-        """Ensure that the page finds its npm packages."""
+    def install_packages(self, for_checks: bool) -> None:
+        """Ensure that the page finds its npm packages, and the checks theirs."""
         try:
-            npm.ensure_packages(self.stdout.write)
+            npm.ensure_packages(self.stdout.write, for_checks=for_checks)
         except npm.NPMError as error:
             raise CommandError(f"The page needs npm packages that are not there.\n{error}") from None
 
