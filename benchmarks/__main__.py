@@ -35,6 +35,7 @@ PLAN = (
     ("slow_readers", "sqlite"),
     ("size", "sqlite"),
     ("size", "services"),
+    ("frames", "sqlite"),
 )
 PACKAGES = (
     "django",
@@ -62,15 +63,14 @@ def main() -> None:
     if missing := what_is_missing():
         print(f"Without PostgreSQL and Redis: {missing}", file=sys.stderr)
         plan = [each for each in plan if each[1] != "services"]
-    results = {}
+    results = json.loads(options.json.read_text())["results"] if options.names and options.json.exists() else {}
     for number, (name, topology) in enumerate(plan):
         print(f"{number + 1} of {len(plan)}: {name}, {topology}", file=sys.stderr, flush=True)
         results[f"{name} {topology}"] = figures = measure(name, topology)
         print(in_words(figures), file=sys.stderr, flush=True)
-    if options.names and options.json.exists():
-        results = {**json.loads(options.json.read_text())["results"], **results}
-    found = {"machine": machine(), "results": results}
-    options.json.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+        # After each: what follows takes most of an hour, and may fail.
+        found = {"machine": machine(), "results": results}
+        options.json.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     print(table(results))
     if short := missed(results):
         sys.exit(f"\nMissed: {'; '.join(short)}.")

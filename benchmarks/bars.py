@@ -34,6 +34,7 @@ class Bar:
 
 SQLITE = "relay sqlite"
 SERVICES = "relay services"
+FRAMES = "frames sqlite"
 READ_APART = "uvicorn, PostgreSQL + Redis, read on the other process"
 
 BARS = (
@@ -56,6 +57,16 @@ BARS = (
     Bar("an idle process, ready", "start sqlite", "runserver", "mib", 120, 90, "MiB"),
     Bar("the dearest at 1,000,000 messages ÷ at 1,000: SQLite", "size sqlite", "worst", "ratio", 1.5, 1.1),
     Bar("the same, PostgreSQL", "size services", "worst", "ratio", 1.5, 1.1),
+    Bar(
+        "a reply of 30,000 tokens, its end at 100 a second: frames a second ÷ those of an empty page", FRAMES,
+        "30,000 tokens", "ratio", 0.98, 1, more_is_better=True,
+    ),
+    Bar("the same, tasks over 50 ms", FRAMES, "30,000 tokens", "long_tasks", 0, 0),
+    Bar(
+        "giant blocks: frames a second ÷ those of an empty page, the worst", FRAMES, "blocks", "ratio",
+        0.98, 1, more_is_better=True,
+    ),
+    Bar("the same, tasks over 50 ms in all of them", FRAMES, "blocks", "long_tasks", 0, 0),
     Bar("server start to the first page", "start sqlite", "runserver", "seconds", 3, 2, "s"),
 )  # fmt: skip
 

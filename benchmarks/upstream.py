@@ -1,8 +1,9 @@
 """A model's server that keeps time: `python -m benchmarks.upstream PORT`.
 
 Each reply comes in deltas of 24 characters, so many a second; the question says how many and how fast. A delta carries its
-number and the moment in which it left, so whoever receives it can tell how late it is, and whether one is missing. Plain
-asyncio without any framework: what it costs must not hide what the relays cost.
+number and the moment in which it left, so whoever receives it can tell how late it is, and whether one is missing. Other
+questions ask for a text of `texts.py`: all but its last tokens come at once, and these one by one. Plain asyncio without any
+framework: what it costs must not hide what the relays cost.
 """
 
 from __future__ import annotations
@@ -16,9 +17,14 @@ from typing import cast
 
 import uvloop
 
+from benchmarks.texts import TOKEN, text
+
 #: Characters of a delta: six of its number, sixteen of the nanoseconds of the monotonic clock, two blanks.
 DELTA = 24
 QUESTION = re.compile(rb"deltas=(\d+) rate=(\d+)")
+READING = re.compile(rb"text=(\w+) last=(\d+) rate=(\d+)")
+#: Of a text, what comes at once: so many characters in a delta, so many of them a second, and then a rest of so many deltas.
+LEAD, LEAD_RATE, REST = 400, 100, 200
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n"
 MODELS = json.dumps({"object": "list", "data": [{"id": "bench", "object": "model"}]}).encode()
 #: As large as those of the real ones.
@@ -37,6 +43,11 @@ END = (
 def question(deltas: int, rate: int) -> str:
     """What to ask for a reply of so many deltas at so many a second."""
     return f"deltas={deltas} rate={rate}"
+
+
+def reading(name: str, last: int, rate: int) -> str:
+    """What to ask for one of the texts, of which so many tokens come one by one at so many a second."""
+    return f"text={name} last={last} rate={rate}"
 
 
 def delta(number: int) -> bytes:
@@ -72,11 +83,15 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
             self.transport.write(b"Content-Length: %d\r\n\r\n%s" % (len(MODELS), MODELS))
             return
+        self.transport.write(HEAD)
+        if asked := READING.findall(body):
+            name, last, rate = asked[-1]
+            self.read(text(name.decode()), int(last), int(rate))
+            return
         # The newest question stands at the end of the prompt.
         deltas, rate = QUESTION.findall(body)[-1]
         self.deltas, self.pause = int(deltas), 1 / int(rate)
         self.number, self.began = 0, self.loop.time()
-        self.transport.write(HEAD)
         self.speak()
 
     def speak(self) -> None:
@@ -86,8 +101,25 @@ class Connection(asyncio.Protocol):
             # By the clock, not by the last delta: who is late catches up.
             self.timer = self.loop.call_at(self.began + self.number * self.pause, self.speak)
         else:
-            self.chunk(END)
-            self.transport.write(b"0\r\n\r\n")
+            self.finish()
+
+    def read(self, words: str, last: int, rate: int) -> None:
+        begin, now = len(words) - last * TOKEN, self.loop.time()
+        lead = [words[at : min(at + LEAD, begin)] for at in range(0, begin, LEAD)]
+        tokens = [words[at : at + TOKEN] for at in range(begin, len(words), TOKEN)]
+        for number, words in enumerate(lead):
+            self.loop.call_at(now + number / LEAD_RATE, self.say, words)
+        begun = now + (len(lead) + REST) / LEAD_RATE
+        for number, words in enumerate(tokens):
+            self.loop.call_at(begun + number / rate, self.say, words)
+        self.loop.call_at(begun + len(tokens) / rate, self.finish)
+
+    def say(self, words: str) -> None:
+        self.chunk(BEFORE + json.dumps(words)[1:-1].encode() + AFTER)
+
+    def finish(self) -> None:
+        self.chunk(END)
+        self.transport.write(b"0\r\n\r\n")
 
     def chunk(self, data: bytes) -> None:
         self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))

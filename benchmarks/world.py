@@ -28,6 +28,8 @@ LIMITS = {
     "CHAT_SOCKETS_PER_USER": "100000",
     "CHAT_FRAMES_PER_MINUTE": "1000000",
     "CHAT_RUNNING_PER_USER": "10000",
+    # Replies are measured, and each is asked for by one POST.
+    "CHAT_TITLES": "false",
 }
 
 DEPLOYED = ("--ws-per-message-deflate", "false", "--ws-ping-interval", "60", "--ws-ping-timeout", "60")
@@ -142,4 +144,8 @@ def resident_bytes(server: Server) -> int:
     """Return what the memory of a server holds that is no other process's: shared pages do not count twice."""
     assert server.process is not None
     process = psutil.Process(server.process.pid)
-    return sum(each.memory_full_info().uss for each in (process, *process.children(recursive=True)))
+    total = 0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += each.memory_full_info().uss
+    return total

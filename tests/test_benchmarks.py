@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 
 import msgspec
 import pytest
 
-from benchmarks.bars import BARS, Bar, missed, table
+from benchmarks import page
+from benchmarks.bars import BARS, LATEST, Bar, missed, table
 from benchmarks.figures import percentile
+from benchmarks.frames import in_figures
 from benchmarks.tabs import BenchTab, Heard
-from benchmarks.upstream import DELTA, QUESTION, delta, question
+from benchmarks.texts import TEXTS, text
+from benchmarks.upstream import DELTA, QUESTION, READING, delta, question, reading
 
 SECOND = 1_000_000_000
 
@@ -67,6 +71,22 @@ def test_a_delta_has_the_length_that_is_said_and_a_question_says_what_is_wanted(
     assert QUESTION.findall(question(400, 50).encode()) == [(b"400", b"50")]
 
 
+def test_a_text_is_the_same_each_time_and_as_long_as_is_said() -> None:
+    assert READING.findall(reading("answer", 600, 100).encode()) == [(b"answer", b"600", b"100")]
+    assert {name for name in TEXTS if text(name) != text(name)} == set()
+    assert 30_000 <= len(text("answer")) / 4 < 31_000
+    lines = {name: len(text(name).splitlines()) for name in TEXTS}
+    assert (lines["list"], lines["table"], lines["code"], lines["paragraph"]) == (2_000, 1_002, 5_003, 1)
+
+
+def test_frames_are_counted_by_their_spans() -> None:
+    found = in_figures([{"spans": [16.0, 16.0, 16.0, 52.0], "tasks": [61.0], "seconds": 0.1, "processor": 0.05}])
+    assert found["frames_a_second"] == pytest.approx(40)
+    assert (found["frame_p50"], found["frame_p99"], found["late_frames"]) == (16, 52, 25)
+    assert (found["long_tasks"], found["longest"]) == (1, 61)
+    assert found["processor"] == pytest.approx(0.5)
+
+
 def test_a_percentile_is_one_of_the_values() -> None:
     values = [5.0, 1.0, 4.0, 2.0, 3.0]
     assert [percentile(values, share) for share in (0.2, 0.5, 0.99, 1.0)] == [1.0, 3.0, 5.0, 5.0]
@@ -85,3 +105,18 @@ def test_a_bar_that_is_missed_is_said() -> None:
     assert table(bad).count("**missed**") == 2
     good = {"relay sqlite": {"uvicorn, SQLite": {"ratio": 4.1, "wrong": 0}}}
     assert (missed(good), table(good).count("| met |")) == ([], 2)
+
+
+def test_the_page_shows_the_latest_figures() -> None:
+    shown = page.PAGE.read_text("utf-8")
+    assert page.filled(shown, json.loads(LATEST.read_text())) == shown
+
+
+def test_a_page_without_places_stays_as_it_is_and_each_place_is_filled() -> None:
+    found = json.loads(LATEST.read_text())
+    assert page.filled("# No figures\n", found) == "# No figures\n"
+    empty = "".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in (*page.PARTS, "machine"))
+    assert "old" not in page.filled(empty, found).splitlines()
+    # Every benchmark has its figures there.
+    for name in page.PARTS:
+        assert len(page.PARTS[name](found["results"]).splitlines()) > 3, name
