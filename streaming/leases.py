@@ -26,22 +26,27 @@ from .endpoint import Endpoint
 from .models import LEASE, Run, lease_end
 
 #: A database that takes longer than this to answer has kept others waiting as well.
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 0.5
 #: Between the commit of a question and the task for its reply, at the most: SQLite's lock is waited for in between.
 SECONDS_TO_BEGIN = 3.0
 
 
+class WaitedTooLong(Exception):
+    """The database has kept a claim waiting, and the owner's renewal with it."""
+
+
 def claim(reply_id: int, name: str) -> Run | None:
     """Take the lease on a reply that nobody runs. A process asks only for what it does
-    not run itself, so a lease in its own name is one whose task has broken off."""
+    not run itself, so a lease in its own name is one whose task has broken off.
+
+    Raises WaitedTooLong where the owner could not renew its lease. It may do so now; if
+    it does not, the reply is claimed a moment later.
+    """
     began = time.monotonic()
     with transaction.atomic():
         run = Run.claim(reply_id, name, [name, *dead_owners(name)])
         if run and run.epoch > 1 and time.monotonic() - began > SLOW_SECONDS:
-            # Whatever we waited for, the owner has waited for, too: it could not renew
-            # its lease. It may do so now; if it does not, the next sweep comes soon.
-            transaction.set_rollback(True)
-            return None
+            raise WaitedTooLong
     # The status is read under the lease: from here on nobody else changes it.
     return Run.objects.select_related("reply").filter(pk=run.pk).first() if run else None
 

@@ -1,4 +1,4 @@
-"""Runs replies: from the leases.claim of the lease to the one ending. A loop without opinions.
+"""Runs replies: from the claim of the lease to the one ending. A loop without opinions.
 
 What a chunk means and how a reply ends is decided in `reply`, when to try again in
 `retry`, what is committed in `store`; here is only the waiting.
@@ -218,13 +218,16 @@ class Runner:
         before, self._looked_at = self._looked_at, loop.time()
         if self._looked_at - before < max(settings.CHAT.lease_seconds - 2, LONGEST_GAP):
             return found
-        self._calm_at = self._looked_at + SECONDS_TO_RENEW
+        self._leave_time_to_renew()
         return []
+
+    def _leave_time_to_renew(self) -> None:
+        self._calm_at = asyncio.get_running_loop().time() + SECONDS_TO_RENEW
 
     # One reply
 
     async def _run(self, reply_id: int, ready: Ready | None) -> None:
-        run = ready.run if ready else await self._threads.run(leases.claim, reply_id, self._name)
+        run = ready.run if ready else await self._claim(reply_id)
         if run is None:
             return
         if run.reply.status == Status.STREAMING:
@@ -251,6 +254,13 @@ class Runner:
             self._offer(reply_id)
             return
         await self._finish(running, ending)
+
+    async def _claim(self, reply_id: int) -> Run | None:
+        try:
+            return await self._threads.run(leases.claim, reply_id, self._name)
+        except leases.WaitedTooLong:
+            self._leave_time_to_renew()
+            return None
 
     async def _end_left_behind(self, run: Run) -> None:
         """The owner died while the reply was streaming. What is stored is what anybody

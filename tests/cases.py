@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -66,3 +67,8 @@ def together(work: Callable[[int], T], count: int = 8) -> list[T]:
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(one, range(count)))
+
+
+def moment() -> None:
+    """Let what comes next be later than what was, also by SQLite's clock, which tells milliseconds."""
+    time.sleep(0.002)

@@ -222,6 +222,10 @@ async def test_a_reply_is_copied_as_markdown_and_with_its_form(visit: Visit, ups
     await expect(visit.stop_button).to_be_hidden()
     await visit.reply.hover()
     await visit.reply.get_by_role("button", name="Copy as Markdown").click()
+    # The button writes when it has made both forms, a moment after the click.
+    await visit.page.wait_for_function(
+        """async () => (await navigator.clipboard.read())[0]?.types.includes("text/html")"""
+    )
     copied = await visit.page.evaluate(
         """async () => {
           const [item] = await navigator.clipboard.read();

@@ -21,6 +21,7 @@ from conversations import admin, wire
 from conversations.admin import history
 from conversations.models import Conversation, Membership, Message, Role, Shelf
 from conversations.status import RUNNING, Status
+from tests.cases import moment
 from tests.conftest import Chat
 from tests.plans import way_of_statement
 
@@ -92,8 +93,10 @@ def test_each_status_is_told_from_the_rest(alice: User, conversation: Conversati
 def test_each_change_of_a_conversation_is_one_for_all_its_members(alice: User, bob: User) -> None:
     first, second = Conversation.start(alice), Conversation.start(alice)
     Membership.objects.create(conversation=first, user=bob, role=Role.WRITER)
+    moment()
     talk(alice, second, 1)
     assert list(Conversation.objects.visible_to(alice).newest_first()) == [second, first]
+    moment()
     talk(alice, first, 1)
     for person in (alice, bob):
         assert Conversation.objects.visible_to(person).newest_first()[0] == first

@@ -17,6 +17,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from conversations.models import Conversation, Membership, Message, Piece, Role
 from conversations.status import Status
+from tests.cases import moment
 from tests.conftest import Chat
 
 pytestmark = pytest.mark.django_db
@@ -259,6 +260,7 @@ def sidebar(browser: Client) -> list[str]:
 def test_the_sidebar_shows_my_conversations_newest_first(browser: Client, alice: User, bob: User) -> None:
     first, second = Conversation.start(alice), Conversation.start(alice)
     Conversation.start(bob)
+    moment()
     ask(alice, first)
     assert sidebar(browser) == [page_of(first), page_of(second)]
 
@@ -299,7 +301,10 @@ def test_the_sidebar_goes_on_page_after_page(browser: Client, alice: User, bob: 
 
 def test_what_is_said_meanwhile_moves_nothing_to_the_next_page(browser: Client, alice: User, chat: Chat) -> None:
     chat(sidebar_conversations=2)
-    mine = [Conversation.start(alice) for _ in range(4)]
+    mine = []
+    for _ in range(4):
+        moment()
+        mine.append(Conversation.start(alice))
     html = browser.get(reverse("sidebar")).content.decode()
     [after] = re.findall(r'data-after="([^"]+)"', html)
     ask(alice, mine[0])

@@ -7,7 +7,6 @@ import random
 import re
 import sqlite3
 import unicodedata
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -374,10 +373,8 @@ def test_no_word_of_an_erased_conversation_stays_in_the_file(
 @on_sqlite
 @pytest.mark.django_db(transaction=True)
 def test_what_is_taken_in_at_once_is_bounded_also_where_messages_are_long(
-    alice: User, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+    alice: User, conversation: Conversation
 ) -> None:
-    monkeypatch.setattr(search, "take_in", partial(search.take_in, characters=1000))
-
     def waiting() -> int:
         with connection.cursor() as cursor:
             cursor.execute("SELECT COUNT(*) FROM conversations_searchfresh")
@@ -387,7 +384,7 @@ def test_what_is_taken_in_at_once_is_bounded_also_where_messages_are_long(
     for _ in range(3):
         say(alice, conversation, "short", "words")
     steps = []
-    while search.tend_index_once():
+    while search.take_in(characters=1000):
         steps.append(waiting())
     assert steps == [6, 0]
     assert len(found("word499")) == 1

@@ -96,7 +96,8 @@ def test_who_had_to_wait_for_a_claim_takes_nothing_from_an_owner(
 ) -> None:
     """What kept us waiting has kept the owner from renewing its lease."""
     monkeypatch.setattr(leases, "SLOW_SECONDS", -1)
-    assert leases.claim(lapsed.pk, "here") is None
+    with pytest.raises(leases.WaitedTooLong):
+        leases.claim(lapsed.pk, "here")
     run = Run.objects.get()
     assert (run.owner, run.epoch) == ("there", 1)
     monkeypatch.undo()
