@@ -18,6 +18,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client, TransactionTestCase
+from django.utils import translation
 from pytest_django.fixtures import Settings
 from servestatic.middleware import ServeStaticMiddleware
 
@@ -55,6 +56,14 @@ def quick_parts() -> Iterator[None]:
         # Each client of Django's has middleware of its own, which would look for all static files anew.
         patch.setattr(ServeStaticMiddleware, "add_files_from_finders", finding_once())
         yield
+
+
+@pytest.fixture(autouse=True)
+def language() -> Iterator[None]:
+    """A request in another language leaves its thread in that language; the next test begins in that of the settings."""
+    translation.deactivate()
+    yield
+    translation.deactivate()
 
 
 def finding_once() -> Callable[[ServeStaticMiddleware], None]:

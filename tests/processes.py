@@ -35,8 +35,9 @@ class ServerProcess(Server):
     def __init__(self, kind: Kind = "uvicorn", env: dict[str, str] | None = None, forked: bool = False) -> None:
         super().__init__()
         self.kind = kind
-        # Twisted cannot be imported ahead, and what is on a path of its own is to be found there.
-        self.forked = forked and kind != "daphne" and "PYTHONPATH" not in (env or {})
+        # Twisted cannot be imported ahead, and what is read when a program starts comes too late for a fork.
+        read_at_start = any(name.startswith(("PYTHONPATH", "MALLOC_")) for name in env or {})
+        self.forked = forked and kind != "daphne" and not read_at_start
         self.env = {"DATABASE_URL": database_url(), **(env or {})}
         self.directory = ROOT
 

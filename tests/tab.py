@@ -86,6 +86,7 @@ class Tab:
         self.reasonings: dict[str, str] = {}
         self.statuses: dict[str, str] = {}
         self.endings: dict[str, list[Event]] = defaultdict(list)
+        self.found_ended: dict[str, dict[str, Any]] = {}  # replies that a snapshot told as ended
         self.repairs = 0
         self.wrongs: list[str] = []
 
@@ -226,6 +227,8 @@ class Tab:
         self.conversation = event["conversation"]
         for message in event["messages"]:
             self.take_message(message)
+            if message["status"] not in RUNNING:
+                self.found_ended[message["id"]] = message
         for reply in event["replies"]:
             await self.receive_reply_snapshot(reply)
 
@@ -330,9 +333,17 @@ class Tab:
         return self.texts[reply]
 
     async def until_ended(self, reply: str, seconds: float = WAIT_SECONDS) -> Event:
-        """Until a reply has ended and its text is whole; its `reply_ended`."""
-        await self.until(lambda: self.endings[reply] and self.is_whole(reply), seconds)
-        return self.endings[reply][-1]
+        """Until a reply has ended and its text is whole; its `reply_ended`, or what a snapshot has of that: who falls
+        behind the room while it is being told the first one is given another."""
+        await self.until(lambda: self.is_told_whole(reply), seconds)
+        if self.endings[reply]:
+            return self.endings[reply][-1]
+        return Event(json.dumps({**self.found_ended[reply], "type": "reply_ended", "reply": reply}))
+
+    def is_told_whole(self, reply: str) -> bool:
+        if self.endings[reply]:
+            return self.is_whole(reply)
+        return reply in self.found_ended and not self.lacks_some(reply)
 
     async def until_closed(self, seconds: float = WAIT_SECONDS) -> int:
         assert self.reading is not None

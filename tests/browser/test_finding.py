@@ -14,6 +14,7 @@ from conversations import search
 from conversations.models import Conversation, Message
 from conversations.status import Status
 from tests.browser.conftest import OpenPage, Visit
+from tests.cases import moment
 from tests.conftest import Chat
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]
@@ -187,6 +188,7 @@ async def test_the_list_of_conversations_goes_on_as_one_scrolls(visit: Visit, al
     def many() -> None:
         for number in range(100):
             Conversation.start(alice).rename(alice, f"Number {number}")
+            moment()
 
     await many()
     await visit.reload()
