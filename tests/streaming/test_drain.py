@@ -51,7 +51,8 @@ async def until_asked_to_end(process: ServerProcess) -> None:
 async def is_listening(process: ServerProcess) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(process.url).port)
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
+        # Reset is who waited in the queue of the socket that was closed.
         return False
     writer.close()
     return True
