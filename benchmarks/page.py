@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bars import LATEST, table
+from benchmarks.bars import BARS, LATEST, in_figures, table, value_of
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/performance.md"
 BASES = {"sqlite": "SQLite", "services": "PostgreSQL + Redis"}
@@ -24,6 +24,33 @@ def machine(found: Mapping[str, Any]) -> str:
         f"Measured on {here['at']}: {here['processors']} processors ({here['processor']}), {here['memory_gib']} GiB, "
         f"{here['system']}, Python {here['python']}, {versions}."
     )
+
+
+#: Of other programs, measured once with the same upstream: Channels' tutorial, Chainlit 2.12, Open WebUI 0.12. They are no part
+#: of `make bench`, so they stand here.
+PEERS = (
+    ("processor time per delta ÷ bare relay", "9.5", "about 10", "about 14"),
+    ("replies at 50 deltas a second, p99 under 100 ms", "40 to 60", "30 to 40", "30 to 40"),
+    ("50 people press Send in one second: first token, p50", "–", "200 ms", "4,200 ms"),
+    ("the same, p99", "–", "560 ms", "11,700 ms, with errors"),
+    ("bytes on the wire ÷ bytes of text", "–", "5.6", "14"),
+    ("an idle process, ready", "–", "150 MB", "807 MB"),
+    ("server start to the first page", "–", "3.2 s", "–"),
+)
+
+
+def peers(results: Results) -> str:
+    """What others were measured to cost, beside the figures of the same bars here."""
+    bars = {bar.sentence.removesuffix(": uvicorn, SQLite"): bar for bar in BARS}
+    bars["replies at 50 deltas a second, p99 under 100 ms"] = next(bar for bar in BARS if bar.name == "streams")
+    bars["the same, p99"] = next(bar for bar in BARS if bar.name == "first_p99")
+    rows = ["| | Parley | tutorial's design | Chainlit | Open WebUI |", "| --- | ---: | ---: | ---: | ---: |"]
+    for sentence, *others in PEERS:
+        bar = bars[sentence]
+        value = value_of(bar, results)
+        here = "–" if value is None else f"{in_figures(value)} {bar.unit}".strip()
+        rows.append(f"| {sentence} | {here} | {' | '.join(others)} |")
+    return "\n".join(rows)
 
 
 def relay(results: Results) -> str:
@@ -114,6 +141,7 @@ def frames(results: Results) -> str:
 #: By the name that the page gives to the place.
 PARTS: dict[str, Callable[[Results], str]] = {
     "bars": table,
+    "peers": peers,
     "relay": relay,
     "press": press,
     "capacity": capacity,
